@@ -1,0 +1,363 @@
+//! One breaker: what its monitors' groups say, and the state that follows from it.
+//!
+//! A breaker is open while any of its signals fires, goes half-open when none does, and closes at the ramp's end.
+//! What a signal says is the newest observation of its group, so the result does not depend on the order in which
+//! reports arrive. All changes of state go through one door, [`Breaker::settle`], which yields the [`Transition`].
+//!
+//! Left out: where the record is kept and how writers exclude each other (`flags`).
+
+use crate::flag::{Flag, Next, Ramp, State};
+use crate::hint;
+use crate::observation::Observation;
+use crate::report::{NotifiedTransition, Status};
+use crate::tags::Tags;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The first share of half-open, in parts per million.
+pub const RAMP_FROM_PPM: u32 = 100_000;
+
+/// How a breaker decides. Durations in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// From which status on a signal fires.
+    pub open_on: OpenOn,
+    /// What No Data means.
+    pub no_data: NoData,
+    /// How long half-open takes to let all calls flow.
+    pub ramp_ms: i64,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { open_on: OpenOn::Alert, no_data: NoData::Hold, ramp_ms: 300_000 }
+    }
+}
+
+/// From which status on a signal fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenOn {
+    /// Alert only.
+    Alert,
+    /// Warn and Alert.
+    Warn,
+}
+
+/// What No Data means for a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoData {
+    /// It goes on as it was.
+    Hold,
+    /// It fires.
+    Open,
+    /// It does not fire.
+    Close,
+}
+
+/// What one status says under a policy. In the order of weight for observations that are equally new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Says {
+    Rest,
+    Hold,
+    Fire,
+}
+
+impl Policy {
+    fn says(&self, status: &Status) -> Says {
+        match (status, self.open_on, self.no_data) {
+            (Status::Alert, ..) | (Status::Warn, OpenOn::Warn, _) | (Status::NoData, _, NoData::Open) => {
+                Says::Fire
+            }
+            (Status::Ok | Status::Warn, ..) | (Status::NoData, _, NoData::Close) => Says::Rest,
+            (Status::NoData, _, NoData::Hold) | (Status::Other(_), ..) => Says::Hold,
+        }
+    }
+
+    /// Whether a notified transition, if true, would make a signal fire.
+    fn fires_on(&self, transition: NotifiedTransition) -> bool {
+        let status = match transition {
+            NotifiedTransition::Alert => Status::Alert,
+            NotifiedTransition::Warn => Status::Warn,
+            NotifiedTransition::NoData => Status::NoData,
+            NotifiedTransition::Recovery | NotifiedTransition::Renotify | NotifiedTransition::Unknown => {
+                return false;
+            }
+        };
+        self.says(&status) == Says::Fire
+    }
+}
+
+/// What one group of one monitor says to one breaker.
+///
+/// Two observations are kept, each the newest of its kind, so that "hold" gives the same result in any order: the
+/// newest of all, and the newest that decides. A held signal goes on saying what the latter said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The newest observation.
+    pub latest: Observation,
+    /// The newest one that does not hold; none if there was none yet.
+    pub decided: Option<Observation>,
+}
+
+impl Signal {
+    fn fires(&self, policy: &Policy) -> bool {
+        match policy.says(&self.latest.status) {
+            Says::Fire => true,
+            Says::Rest => false,
+            Says::Hold => {
+                self.decided.as_ref().is_some_and(|decided| policy.says(&decided.status) == Says::Fire)
+            }
+        }
+    }
+
+    fn observe(&mut self, seen: &Observation, policy: &Policy) {
+        let weight = |status: &Status| policy.says(status);
+        if seen.supersedes(&self.latest, weight) {
+            self.latest = seen.clone();
+        }
+        let decides = policy.says(&seen.status) != Says::Hold;
+        if decides && self.decided.as_ref().is_none_or(|decided| seen.supersedes(decided, weight)) {
+            self.decided = Some(seen.clone());
+        }
+    }
+}
+
+/// A notification's claim that a group fires, until a report knows better or it lapses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    /// When SNS took the message, Unix milliseconds.
+    pub at_ms: i64,
+    /// When it lapses, Unix milliseconds of the store's clock.
+    pub until_ms: i64,
+}
+
+/// A group of a monitor: the key under which a breaker keeps its signal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SignalId {
+    /// The monitor's number.
+    pub monitor_id: u64,
+    /// The group's canonical name.
+    pub group: String,
+}
+
+impl From<SignalId> for String {
+    fn from(id: SignalId) -> String {
+        format!("{}|{}", id.monitor_id, id.group)
+    }
+}
+
+impl TryFrom<String> for SignalId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<SignalId, &'static str> {
+        let (monitor_id, group) = text.split_once('|').ok_or("a signal's id is <monitor>|<group>")?;
+        let monitor_id = monitor_id.parse().map_err(|_| "a signal's id starts with a monitor's number")?;
+        Ok(SignalId { monitor_id, group: group.to_owned() })
+    }
+}
+
+/// What one callback says to one breaker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The monitor.
+    pub monitor_id: u64,
+    /// Its groups that touch this breaker, as the report shows them; empty without a report.
+    pub groups: Vec<(Tags, Observation)>,
+    /// The newest change that any report of this monitor showed, this one included; Unix milliseconds.
+    pub latest_change_ms: Option<i64>,
+    /// What the notification claims of a group that touches this breaker.
+    pub claim: Option<Claim>,
+}
+
+/// What a notification claims of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The group, or what the message names of it.
+    pub group: Tags,
+    /// When SNS took the message, Unix milliseconds.
+    pub at_ms: i64,
+    /// The transition claimed.
+    pub transition: NotifiedTransition,
+}
+
+/// One change of a breaker's state, with what a person needs to understand it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Transition {
+    /// From this state.
+    pub from: State,
+    /// To this one.
+    pub to: State,
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+    /// What brought it.
+    pub cause: Cause,
+}
+
+/// What brought a transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Cause {
+    /// A report of this monitor.
+    Report {
+        /// The monitor's number.
+        monitor_id: u64,
+    },
+    /// A notification of this monitor, before any report agreed.
+    Hint {
+        /// The monitor's number.
+        monitor_id: u64,
+    },
+    /// No report agreed with a hint in time.
+    HintLapsed,
+    /// Half-open's ramp ended.
+    RampEnded,
+}
+
+/// A breaker's record: private to the services that own it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    state: State,
+    since_ms: i64,
+    ramp: Option<Ramp>,
+    signals: BTreeMap<SignalId, Signal>,
+    hints: BTreeMap<SignalId, Hint>,
+}
+
+impl Breaker {
+    /// A closed breaker that nothing was said to yet.
+    #[must_use]
+    pub fn new(now_ms: i64) -> Breaker {
+        let (signals, hints) = (BTreeMap::new(), BTreeMap::new());
+        Breaker { state: State::Closed, since_ms: now_ms, ramp: None, signals, hints }
+    }
+
+    /// Takes in one callback at `now_ms` (the store's clock, Unix milliseconds), after what time alone has changed.
+    /// The same evidence again changes nothing. Yields the transitions, oldest first.
+    pub fn apply(&mut self, policy: &Policy, evidence: &Evidence, now_ms: i64) -> Vec<Transition> {
+        let mut transitions = self.advance(policy, now_ms);
+        let monitor_id = evidence.monitor_id;
+        for (group, seen) in &evidence.groups {
+            let id = SignalId { monitor_id, group: group.to_string() };
+            let fresh = || Signal { latest: seen.clone(), decided: None };
+            self.signals.entry(id).or_insert_with(fresh).observe(seen, policy);
+        }
+        self.drop_known_hints(policy, monitor_id, evidence.latest_change_ms);
+        transitions.extend(self.settle(policy, now_ms, Cause::Report { monitor_id }));
+        if let Some(claim) = &evidence.claim {
+            self.take_hint(policy, monitor_id, claim, evidence.latest_change_ms, now_ms);
+            transitions.extend(self.settle(policy, now_ms, Cause::Hint { monitor_id }));
+        }
+        transitions
+    }
+
+    /// Does what time alone has brought by `now_ms`, each change at its own moment. Yields the transitions.
+    pub fn advance(&mut self, policy: &Policy, now_ms: i64) -> Vec<Transition> {
+        let mut transitions = Vec::new();
+        while let Some((due_ms, cause)) = self.next_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            self.hints.retain(|_, hint| hint.until_ms > due_ms);
+            transitions.extend(self.settle(policy, due_ms, cause));
+        }
+        transitions
+    }
+
+    /// What callers see.
+    #[must_use]
+    pub fn flag(&self, policy: &Policy) -> Flag {
+        let (ramp, next) = match self.state {
+            State::Closed => (None, None),
+            State::HalfOpen => {
+                let next = self.ramp.map(|ramp| Next { at_ms: ramp.to_ms, state: State::Closed });
+                (self.ramp, next)
+            }
+            State::Open => match self.hints.values().map(|hint| hint.until_ms).max() {
+                Some(lapse_ms) if !self.signals.values().any(|signal| signal.fires(policy)) => (
+                    Some(ramp_from(policy, lapse_ms)),
+                    Some(Next { at_ms: lapse_ms, state: State::HalfOpen }),
+                ),
+                _ => (None, None),
+            },
+        };
+        Flag { state: self.state, since_ms: self.since_ms, ramp, next }
+    }
+
+    /// The state as of the last [`Breaker::apply`] or [`Breaker::advance`].
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The next moment at which time alone may change something.
+    fn next_due(&self) -> Option<(i64, Cause)> {
+        let ramp_end =
+            self.ramp.filter(|_| self.state == State::HalfOpen).map(|ramp| (ramp.to_ms, Cause::RampEnded));
+        let lapse =
+            self.hints.values().map(|hint| hint.until_ms).min().map(|lapse_ms| (lapse_ms, Cause::HintLapsed));
+        ramp_end.into_iter().chain(lapse).min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    /// Takes a hint in if it may act: see [`crate::hint`].
+    fn take_hint(
+        &mut self,
+        policy: &Policy,
+        monitor_id: u64,
+        claim: &Claim,
+        latest_change_ms: Option<i64>,
+        now_ms: i64,
+    ) {
+        let usable = hint::usable(claim.at_ms, now_ms, latest_change_ms).is_ok();
+        if !usable || !policy.fires_on(claim.transition) || self.fires_for(policy, monitor_id, &claim.group) {
+            return;
+        }
+        let id = SignalId { monitor_id, group: claim.group.to_string() };
+        let until_ms = now_ms.saturating_add(hint::HINT_HOLD_MS);
+        let hint = self.hints.entry(id).or_insert(Hint { at_ms: claim.at_ms, until_ms });
+        if claim.at_ms > hint.at_ms {
+            *hint = Hint { at_ms: claim.at_ms, until_ms };
+        }
+    }
+
+    /// Drops the hints of a monitor that its reports agree with, or have seen past.
+    fn drop_known_hints(&mut self, policy: &Policy, monitor_id: u64, latest_change_ms: Option<i64>) {
+        let mut hints = std::mem::take(&mut self.hints);
+        hints.retain(|id, hint| {
+            let known = hint::superseded(hint.at_ms, latest_change_ms)
+                || self.fires_for(policy, monitor_id, &Tags::parse(&id.group));
+            id.monitor_id != monitor_id || !known
+        });
+        self.hints = hints;
+    }
+
+    /// Whether a stored signal of this monitor already fires for a group that bears these tags.
+    fn fires_for(&self, policy: &Policy, monitor_id: u64, tags: &Tags) -> bool {
+        let of_monitor = self.signals.iter().filter(|(id, _)| id.monitor_id == monitor_id);
+        let mut firing = of_monitor.filter(|(_, signal)| signal.fires(policy));
+        firing.any(|(id, _)| Tags::parse(&id.group).includes(tags))
+    }
+
+    /// The one door for transitions: moves to the state that follows from signals, hints and time.
+    fn settle(&mut self, policy: &Policy, at_ms: i64, cause: Cause) -> Option<Transition> {
+        let fires = !self.hints.is_empty() || self.signals.values().any(|signal| signal.fires(policy));
+        let ramp_ended = self.ramp.is_some_and(|ramp| at_ms >= ramp.to_ms);
+        let to = match (self.state, fires) {
+            (_, true) => State::Open,
+            (State::Open, false) => State::HalfOpen,
+            (State::HalfOpen, false) if ramp_ended => State::Closed,
+            (unchanged, false) => unchanged,
+        };
+        if to == self.state {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.state, to);
+        self.since_ms = at_ms;
+        self.ramp = (to == State::HalfOpen).then(|| ramp_from(policy, at_ms));
+        Some(Transition { from, to, at_ms, cause })
+    }
+}
+
+fn ramp_from(policy: &Policy, from_ms: i64) -> Ramp {
+    Ramp { from_ms, to_ms: from_ms.saturating_add(policy.ramp_ms), from_ppm: RAMP_FROM_PPM }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! What an owning service declares: its breakers, the monitors they listen to, and how a group's tags become a key.
+//!
+//! The key's spelling is one function, used by the writer (from a group's tags) and by the caller (from its own
+//! values), so that both always mean the same breaker.
+
+use crate::breaker::Policy;
+use crate::tags::Tags;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The longest name of a breaker, in bytes.
+pub const NAME_LEN_MAX: usize = 100;
+/// How many breakers one group may touch, when its key tags bear several values each.
+pub const BREAKERS_PER_GROUP_MAX: usize = 64;
+
+/// `%` and `/` would make two keys look alike; control characters would break a log line.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
+
+/// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BreakerId(String);
+
+impl BreakerId {
+    /// The identity of `name` for the key's values in declared order: lower-cased, `%` and `/` percent-encoded,
+    /// joined by `/`.
+    #[must_use]
+    pub fn new<V: AsRef<str>>(name: &str, values: &[V]) -> BreakerId {
+        let mut id = name.to_owned();
+        for value in values {
+            id.push('/');
+            id.extend(utf8_percent_encode(&value.as_ref().to_lowercase(), ENCODED));
+        }
+        BreakerId(id)
+    }
+
+    /// An identity as a store spells it.
+    #[must_use]
+    pub fn from_stored(id: String) -> BreakerId {
+        BreakerId(id)
+    }
+
+    /// The whole identity.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The declared name, without the key.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(name, _)| name)
+    }
+}
+
+impl fmt::Display for BreakerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `name` may name a breaker: 1 to [`NAME_LEN_MAX`] of `a-z 0-9 . _ -`, a letter or digit first.
+#[must_use]
+pub fn is_breaker_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= NAME_LEN_MAX
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// One declared breaker, or family of breakers by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// Its name.
+    pub name: String,
+    /// The group tags whose values make the key, lower-case; none: one breaker.
+    pub key: Vec<String>,
+    /// Monitors by number.
+    pub monitor_ids: BTreeSet<u64>,
+    /// Monitors by their own tags, lower-case: one that bears all of these. None: by number only.
+    pub monitor_tags: BTreeSet<String>,
+    /// Groups are for this breaker only if, for each of these tags, they bear one of the values (lower-case).
+    pub only: BTreeMap<String, BTreeSet<String>>,
+    /// How it decides.
+    pub policy: Policy,
+}
+
+/// Which breakers a group touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These.
+    Breakers(Vec<BreakerId>),
+    /// None: the group lacks this key tag.
+    KeyTagMissing(String),
+    /// None: `where` keeps the group out.
+    Elsewhere,
+    /// None: its tags would make more than [`BREAKERS_PER_GROUP_MAX`] keys.
+    TooManyKeys,
+}
+
+impl Declaration {
+    /// Whether this breaker listens to a monitor of this number and these own tags (lower-case).
+    #[must_use]
+    pub fn listens_to(&self, monitor_id: u64, monitor_tags: &BTreeSet<String>) -> bool {
+        let by_tags = !self.monitor_tags.is_empty() && self.monitor_tags.is_subset(monitor_tags);
+        self.monitor_ids.contains(&monitor_id) || by_tags
+    }
+
+    /// Which breakers a group with these tags touches: one for each combination of its key tags' values.
+    #[must_use]
+    pub fn touched_by(&self, group: &Tags) -> Touched {
+        let admitted = |(tag, allowed): (&String, &BTreeSet<String>)| {
+            group.values(tag).any(|value| allowed.contains(value))
+        };
+        if !self.only.iter().all(admitted) {
+            return Touched::Elsewhere;
+        }
+        let mut keys: Vec<Vec<&str>> = vec![Vec::new()];
+        for tag in &self.key {
+            let values: Vec<&str> = group.values(tag).collect();
+            if values.is_empty() {
+                return Touched::KeyTagMissing(tag.clone());
+            }
+            if keys.len() * values.len() > BREAKERS_PER_GROUP_MAX {
+                return Touched::TooManyKeys;
+            }
+            let longer = keys.iter().flat_map(|key| {
+                values.iter().map(move |value| key.iter().copied().chain([*value]).collect())
+            });
+            keys = longer.collect();
+        }
+        Touched::Breakers(keys.iter().map(|values| BreakerId::new(&self.name, values)).collect())
+    }
+}
+
+/// What a service publishes of its declarations, so that callers can check the names they use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// By name.
+    pub breakers: BTreeMap<String, DeclaredBreaker>,
+}
+
+/// The client-visible part of one declaration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredBreaker {
+    /// The tags whose values make the key, in order.
+    pub key: Vec<String>,
+}
+
+impl<'a> FromIterator<&'a Declaration> for Declared {
+    fn from_iter<I: IntoIterator<Item = &'a Declaration>>(declarations: I) -> Declared {
+        let entry = |d: &Declaration| (d.name.clone(), DeclaredBreaker { key: d.key.clone() });
+        Declared { breakers: declarations.into_iter().map(entry).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_bank() -> Declaration {
+        Declaration {
+            name: "bank-charge".into(),
+            key: vec!["bank_code".into()],
+            monitor_ids: [1].into(),
+            monitor_tags: ["cutout:bank".into(), "team:pay".into()].into(),
+            only: [("env".to_owned(), ["prod".to_owned()].into())].into(),
+            policy: Policy::default(),
+        }
+    }
+
+    fn ids(names: &[&str]) -> Touched {
+        Touched::Breakers(names.iter().map(|name| BreakerId((*name).to_owned())).collect())
+    }
+
+    #[test]
+    fn writer_and_caller_spell_a_key_alike() {
+        let Touched::Breakers(written) = by_bank().touched_by(&Tags::parse("bank_code:A/b%,env:prod")) else {
+            panic!()
+        };
+        assert_eq!(written, [BreakerId::new("bank-charge", &["a/B%"])]);
+        assert_eq!(written[0].as_str(), "bank-charge/a%2Fb%25");
+        assert_eq!(written[0].name(), "bank-charge");
+    }
+
+    #[test]
+    fn different_keys_never_meet() {
+        assert_ne!(BreakerId::new("x", &["a/b", "c"]), BreakerId::new("x", &["a", "b/c"]));
+        assert_ne!(BreakerId::new("x", &["a%2Fb"]), BreakerId::new("x", &["a/b"]));
+    }
+
+    #[test]
+    fn a_group_touches_one_breaker_for_each_value_of_the_key() {
+        let both = Tags::parse("bank_code:0001,bank_code:0002,env:prod");
+        assert_eq!(by_bank().touched_by(&both), ids(&["bank-charge/0001", "bank-charge/0002"]));
+        let whole = Declaration { key: vec![], only: BTreeMap::new(), ..by_bank() };
+        assert_eq!(whole.touched_by(&Tags::parse("*")), ids(&["bank-charge"]));
+    }
+
+    #[test]
+    fn other_groups_touch_none_and_the_reason_is_told() {
+        assert_eq!(by_bank().touched_by(&Tags::parse("bank_code:1,env:stg")), Touched::Elsewhere);
+        assert_eq!(by_bank().touched_by(&Tags::parse("bank_code:1")), Touched::Elsewhere);
+        assert_eq!(
+            by_bank().touched_by(&Tags::parse("env:prod")),
+            Touched::KeyTagMissing("bank_code".into())
+        );
+        let many: String = (0..65).map(|n| format!("bank_code:{n},")).collect();
+        assert_eq!(by_bank().touched_by(&Tags::parse(&format!("{many}env:prod"))), Touched::TooManyKeys);
+    }
+
+    #[test]
+    fn a_monitor_is_meant_by_its_number_or_by_all_of_the_tags() {
+        let tags = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect::<BTreeSet<_>>();
+        assert!(by_bank().listens_to(1, &tags(&[])));
+        assert!(by_bank().listens_to(2, &tags(&["team:pay", "cutout:bank", "x:y"])));
+        assert!(!by_bank().listens_to(2, &tags(&["cutout:bank"])));
+        let by_number = Declaration { monitor_tags: BTreeSet::new(), ..by_bank() };
+        assert!(!by_number.listens_to(2, &tags(&["any"])), "no tags asked for is not all tags borne");
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for good in ["a", "bank-charge", "0.x_y"] {
+            assert!(is_breaker_name(good), "{good}");
+        }
+        for bad in ["", "Bank", "-a", "a/b", "a b", "é", &"a".repeat(101)] {
+            assert!(!is_breaker_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The directive: the line `circuit-breaker-callback: <URL>` in a monitor's message.
+//!
+//! The text has gone through an author, Datadog's templates and a flattening of Markdown, so the URL may come
+//! HTML-escaped, in angle brackets, as a Markdown link, or with a full stop behind it. This module finds what was
+//! meant and leaves judging it to the guard: a directive whose URL is missing or unusable is returned as it stands,
+//! so that it becomes an error and never silence.
+
+/// What a line starts with, in any case.
+pub const KEYWORD: &str = "circuit-breaker-callback:";
+
+/// The URLs of all directives in `text`, each distinct one once, in order. Empty: there is no directive.
+/// A directive without a URL gives an empty text.
+#[must_use]
+pub fn callback_urls(text: &str) -> Vec<String> {
+    // ASCII lower-casing keeps every byte offset, so positions found here hold in `text`.
+    let lower = text.to_ascii_lowercase();
+    let mut urls = Vec::new();
+    for (start, _) in lower.match_indices(KEYWORD) {
+        let before = text.get(..start).unwrap_or_default();
+        if before.ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_') {
+            continue; // part of a longer word
+        }
+        let after = text.get(start + KEYWORD.len()..).unwrap_or_default();
+        let url = url_in(after.lines().next().unwrap_or_default());
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    urls
+}
+
+/// The URL at the start of the rest of a directive's line.
+fn url_in(rest: &str) -> String {
+    let rest = rest.trim_start_matches([' ', '\t', '\u{a0}', '*', '_', '`']);
+    if let Some(target) = markdown_link_target(rest) {
+        return strip(&unescape(target));
+    }
+    let token = rest.split_whitespace().next().unwrap_or_default();
+    let token = unescape(token);
+    match markdown_link_target(&token) {
+        Some(target) => strip(target),
+        None => strip(&token),
+    }
+}
+
+/// `url` of `[text](url)`, whose text may hold blanks.
+fn markdown_link_target(text: &str) -> Option<&str> {
+    let (_, target) = text.strip_prefix('[')?.split_once("](")?;
+    Some(target.split_once(')').map_or(target, |(url, _)| url))
+}
+
+/// Takes off what a sentence or a markup puts around a URL.
+fn strip(token: &str) -> String {
+    let token = token.trim_start_matches(['<', '(', '[', '"', '\'', '`', '*']);
+    let token = match token.split_once('>') {
+        Some((inside, _)) => inside,
+        None => token,
+    };
+    token.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '>', '"', '\'', '`', '*']).to_owned()
+}
+
+/// Undoes HTML's character references once: the five named ones that Datadog's escaping writes, and numeric ones.
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        plain.push_str(before);
+        let reference = after.split_once(';').and_then(|(name, tail)| Some((character(name)?, tail)));
+        match reference {
+            Some((character, tail)) => {
+                plain.push(character);
+                rest = tail;
+            }
+            None => {
+                plain.push('&');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn character(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://service-a.example.internal/dd_circuit_breaker/callback";
+
+    #[test]
+    fn an_authors_ways_of_writing_it_all_give_the_url() {
+        for text in [
+            format!("circuit-breaker-callback: {URL}"),
+            format!("Circuit-Breaker-Callback:{URL} @sns-topic"),
+            format!("circuit-breaker-callback: <{URL}>, then"),
+            format!("circuit-breaker-callback: &lt;{URL}&gt;"),
+            format!("circuit-breaker-callback: [{URL}]({URL}) @sns-topic"),
+            format!("circuit-breaker-callback: [call us back]({URL})"),
+            format!("**circuit-breaker-callback:** `{URL}`."),
+            format!("(circuit-breaker-callback: {URL})"),
+            format!("銀行\r\ncircuit-breaker-callback: {URL}\r\n@sns-topic"),
+        ] {
+            assert_eq!(callback_urls(&text), [URL], "{text}");
+        }
+    }
+
+    #[test]
+    fn html_escapes_are_undone_once() {
+        let text = format!("circuit-breaker-callback: {URL}?a=1&amp;b=2&#x3D;&#39;x&amp;amp;y");
+        assert_eq!(callback_urls(&text), [format!("{URL}?a=1&b=2='x&amp;y")]);
+    }
+
+    #[test]
+    fn each_distinct_url_is_given_once_in_order() {
+        let text = format!("{KEYWORD} {URL}\n{KEYWORD} https://b.example/cb\n{KEYWORD} {URL}");
+        assert_eq!(callback_urls(&text), [URL, "https://b.example/cb"]);
+    }
+
+    #[test]
+    fn a_directive_without_url_is_not_silence() {
+        assert_eq!(callback_urls("circuit-breaker-callback:\nhttps://next.line/"), [""]);
+        assert_eq!(callback_urls("circuit-breaker-callback:   "), [""]);
+    }
+
+    #[test]
+    fn other_text_has_no_directive() {
+        for text in ["", "circuit-breaker", "my-circuit-breaker-callback: https://x/", "callback: https://x/"]
+        {
+            assert!(callback_urls(text).is_empty(), "{text}");
+        }
+    }
+}

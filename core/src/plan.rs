@@ -1,0 +1,243 @@
+//! Which breakers a callback is for, and what it says to each.
+//!
+//! The declarations name monitors (by number or by the monitor's own tags) and the group tags that make a key. A
+//! callback without a report still names its group, and the monitor's tags are those last seen.
+
+use crate::breaker::{Claim, Evidence};
+use crate::declaration::{BreakerId, Declaration, Touched};
+use crate::observation::Observation;
+use crate::report::{Callback, Group, Report};
+use crate::tags::Tags;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a store remembers of a monitor between its reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorSeen {
+    /// Its own tags, as last read, lower-case.
+    pub tags: BTreeSet<String>,
+    /// When these were read, Unix milliseconds of Datadog's clock.
+    pub as_of_ms: i64,
+    /// The newest change that any of its reports showed, Unix milliseconds of Datadog's clock.
+    pub latest_change_ms: Option<i64>,
+}
+
+impl MonitorSeen {
+    /// What is known after `report`. An older report does not bring older tags back.
+    #[must_use]
+    pub fn after(stored: Option<&MonitorSeen>, report: &Report) -> MonitorSeen {
+        let as_of_ms = report.as_of.as_millisecond();
+        let latest_change_ms = report.latest_change_ms().max(stored.and_then(|seen| seen.latest_change_ms));
+        match stored {
+            Some(seen) if seen.as_of_ms > as_of_ms => MonitorSeen { latest_change_ms, ..seen.clone() },
+            _ => {
+                let tags = report.monitor.tags.iter().map(|tag| tag.to_lowercase()).collect();
+                MonitorSeen { tags, as_of_ms, latest_change_ms }
+            }
+        }
+    }
+
+    /// Whether the difference to what is stored is worth a write: the time of reading alone is not.
+    #[must_use]
+    pub fn differs_from(&self, stored: Option<&MonitorSeen>) -> bool {
+        let parts = |seen: &MonitorSeen| (seen.tags.clone(), seen.latest_change_ms);
+        stored.map(parts) != Some(parts(self))
+    }
+}
+
+/// What one callback says, by breaker.
+#[derive(Debug, PartialEq)]
+pub struct Plan<'a> {
+    /// Each touched breaker, how it decides, and what is said to it.
+    pub targets: BTreeMap<BreakerId, (&'a Declaration, Evidence)>,
+    /// What is known of the monitor after this callback; none without a report.
+    pub seen: Option<MonitorSeen>,
+    /// Groups that touch no breaker because they lack a key tag or make too many keys, with the reason.
+    pub unkeyed: Vec<String>,
+}
+
+/// No declaration listens to this monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no breaker is declared for monitor {monitor_id}: list its number under `monitors.ids`, or a tag that it bears under `monitors.tags`"
+)]
+pub struct Undeclared {
+    /// The monitor's number.
+    pub monitor_id: u64,
+}
+
+/// Says which breakers `callback` is for. `stored` is what the store remembers of its monitor.
+///
+/// # Errors
+/// [`Undeclared`] if no declaration listens to the monitor; also if it could only be known by its tags and neither
+/// the callback nor the store tells them.
+pub fn plan<'a>(
+    declarations: &'a [Declaration],
+    callback: &Callback,
+    stored: Option<&MonitorSeen>,
+) -> Result<Plan<'a>, Undeclared> {
+    let monitor_id = callback.monitor_id;
+    let seen = callback.report.as_ref().map(|report| MonitorSeen::after(stored, report));
+    let known = seen.as_ref().or(stored).cloned().unwrap_or_default();
+    let listening: Vec<_> = declarations.iter().filter(|d| d.listens_to(monitor_id, &known.tags)).collect();
+    if listening.is_empty() {
+        return Err(Undeclared { monitor_id });
+    }
+    let mut plan = Plan { targets: BTreeMap::new(), seen, unkeyed: Vec::new() };
+    let blank =
+        Evidence { monitor_id, groups: Vec::new(), latest_change_ms: known.latest_change_ms, claim: None };
+    for declaration in listening {
+        for (group, seen) in callback.report.iter().flat_map(observations) {
+            plan.each(declaration, &blank, &group.tags, |evidence| {
+                evidence.groups.push((group.tags.clone(), seen.clone()));
+            });
+        }
+        if let Some(claim) = claim(callback) {
+            plan.each(declaration, &blank, &claim.group, |evidence| evidence.claim = Some(claim.clone()));
+        }
+    }
+    Ok(plan)
+}
+
+impl<'a> Plan<'a> {
+    /// Says something to each breaker that a group touches.
+    fn each(
+        &mut self,
+        declaration: &'a Declaration,
+        blank: &Evidence,
+        group: &Tags,
+        say: impl Fn(&mut Evidence),
+    ) {
+        let name = &declaration.name;
+        match declaration.touched_by(group) {
+            Touched::Breakers(ids) => {
+                for id in ids {
+                    let (_, evidence) =
+                        self.targets.entry(id).or_insert_with(|| (declaration, blank.clone()));
+                    say(evidence);
+                }
+            }
+            Touched::Elsewhere => {}
+            Touched::KeyTagMissing(tag) => {
+                self.unkeyed.push(format!("group {group} has no tag {tag}, a key of breaker {name}"));
+            }
+            Touched::TooManyKeys => {
+                self.unkeyed.push(format!("group {group} makes too many keys of breaker {name}"))
+            }
+        }
+    }
+}
+
+fn observations(report: &Report) -> impl Iterator<Item = (&Group, Observation)> {
+    let as_of_ms = report.as_of.as_millisecond();
+    report.groups.iter().map(move |group| {
+        let changed_at_ms = group.changed_at.map(Timestamp::as_millisecond);
+        (group, Observation { status: group.status.clone(), changed_at_ms, as_of_ms })
+    })
+}
+
+fn claim(callback: &Callback) -> Option<Claim> {
+    let notified = callback.notified.as_ref()?;
+    let group = notified.tags.clone()?;
+    Some(Claim { group, at_ms: notified.at.as_millisecond(), transition: notified.transition })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Policy;
+
+    fn declaration(name: &str, key: &[&str], ids: &[u64], tags: &[&str]) -> Declaration {
+        let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        Declaration {
+            name: name.into(),
+            key: owned(key),
+            monitor_ids: ids.iter().copied().collect(),
+            monitor_tags: owned(tags).into_iter().collect(),
+            only: BTreeMap::new(),
+            policy: Policy::default(),
+        }
+    }
+
+    fn callback(report: serde_json::Value, notified: serde_json::Value) -> Callback {
+        let body = serde_json::json!({
+            "schema": "cutout.callback/1", "source": "datadog", "reason": "notification", "to": "x",
+            "event_id": null, "monitor_id": 7, "notified": notified, "report": report, "event": null
+        });
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn report(as_of: &str, tags: &[&str], groups: &[(&str, &str)]) -> serde_json::Value {
+        let groups = groups.iter().map(|(name, status)| {
+            serde_json::json!({"name": name, "tags": Tags::parse(name), "status": status, "changed_at": "2026-11-21T01:00:00Z"})
+        });
+        let groups = groups.collect::<Vec<_>>();
+        serde_json::json!({"as_of": as_of, "monitor": {"name": "m", "tags": tags}, "groups": groups})
+    }
+
+    fn ids(plan: &Plan<'_>) -> Vec<String> {
+        plan.targets.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_group_reaches_its_own_breaker_and_the_rest_is_told() {
+        let declared =
+            [declaration("bank", &["bank_code"], &[7], &[]), declaration("all", &[], &[], &["cutout:x"])];
+        let groups = [("bank_code:1,env:p", "Alert"), ("bank_code:2,env:p", "OK"), ("env:p", "OK")];
+        let callback =
+            callback(report("2026-11-21T01:00:09Z", &["Cutout:X"], &groups), serde_json::Value::Null);
+        let plan = plan(&declared, &callback, None).unwrap();
+        assert_eq!(ids(&plan), ["all", "bank/1", "bank/2"]);
+        assert_eq!(plan.targets.values().next().unwrap().1.groups.len(), 3);
+        assert_eq!(plan.unkeyed, ["group env:p has no tag bank_code, a key of breaker bank"]);
+    }
+
+    #[test]
+    fn a_monitor_nobody_listens_to_is_an_error_that_says_what_to_do() {
+        let declared = [declaration("bank", &[], &[8], &["cutout:x"])];
+        let other = callback(
+            report("2026-11-21T01:00:09Z", &["cutout:y"], &[("*", "Alert")]),
+            serde_json::Value::Null,
+        );
+        let error = plan(&declared, &other, None).unwrap_err();
+        assert!(error.to_string().contains("monitors.ids"), "{error}");
+    }
+
+    #[test]
+    fn without_a_report_the_tags_last_seen_decide_and_none_seen_is_undeclared() {
+        let declared = [declaration("bank", &["bank_code"], &[], &["cutout:x"])];
+        let notified = serde_json::json!({"at": "2026-11-21T01:00:10Z", "transition": "alert", "tags": {"bank_code": ["1"]}});
+        let hint = callback(serde_json::Value::Null, notified);
+        assert!(plan(&declared, &hint, None).is_err());
+        let stored =
+            MonitorSeen { tags: ["cutout:x".to_owned()].into(), as_of_ms: 1, latest_change_ms: Some(5) };
+        let plan = plan(&declared, &hint, Some(&stored)).unwrap();
+        assert_eq!(ids(&plan), ["bank/1"]);
+        let (_, evidence) = plan.targets.values().next().unwrap();
+        assert!(
+            evidence.groups.is_empty() && evidence.claim.is_some() && evidence.latest_change_ms == Some(5)
+        );
+        assert_eq!(plan.seen, None);
+    }
+
+    #[test]
+    fn a_hint_that_names_no_group_claims_nothing() {
+        let declared = [declaration("all", &[], &[7], &[])];
+        let notified = serde_json::json!({"at": "2026-11-21T01:00:10Z", "transition": "alert", "tags": null});
+        let plan = plan(&declared, &callback(serde_json::Value::Null, notified), None).unwrap();
+        assert!(plan.targets.is_empty());
+    }
+
+    #[test]
+    fn an_older_report_brings_no_older_tags_back_but_its_changes_count() {
+        let newer: Report = serde_json::from_value(report("2026-11-21T02:00:00Z", &["new"], &[])).unwrap();
+        let older: Report =
+            serde_json::from_value(report("2026-11-21T01:30:00Z", &["old"], &[("*", "OK")])).unwrap();
+        let seen = MonitorSeen::after(None, &newer);
+        let after = MonitorSeen::after(Some(&seen), &older);
+        assert_eq!(after.tags, ["new".to_owned()].into());
+        assert_eq!(after.latest_change_ms, Some(1_795_222_800_000));
+        assert!(after.differs_from(Some(&seen)) && !after.differs_from(Some(&after.clone())));
+    }
+}

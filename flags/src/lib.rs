@@ -1,0 +1,3 @@
+//! Keeps flags and follows them.
+pub mod store;
+pub use store::*;

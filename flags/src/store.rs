@@ -1,0 +1,219 @@
+//! The one trait that every store keeps, and the values that cross it.
+//!
+//! A store decides nothing: it hands out records with their revision, takes them back only if nobody wrote between
+//! ([`Store::commit`] compares and sets), numbers the changes of flags, and lets followers read flags and changes.
+//! Absent, unreachable and lost are three different answers: `None`, [`StoreError`], another epoch.
+
+use async_trait::async_trait;
+use cutout_core::{Breaker, BreakerId, Declared, Flag, MonitorSeen};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How many breakers one script writes.
+pub const WRITES_PER_SCRIPT_MAX: usize = 500;
+/// About how many changes the stream keeps. Followers further behind read a snapshot.
+pub const CHANGES_KEPT: usize = 10_000;
+/// How many changes one read of the stream brings.
+pub const CHANGES_PER_READ_MAX: usize = 1_000;
+
+/// A random name for one life of a scope's data. Another epoch means that data were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(String);
+
+impl Epoch {
+    /// An epoch as a store spells it.
+    #[must_use]
+    pub fn from_stored(text: String) -> Epoch {
+        Epoch(text)
+    }
+
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Epoch {
+        Epoch(format!("{:016x}", fastrand::u64(..)))
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A stored value and the revision that a write must name to replace it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<T> {
+    /// Starts at 1 and grows by one a write; 0 stands for "not there".
+    pub revision: u64,
+    /// The value.
+    pub value: T,
+}
+
+/// What a decision needs, read in one round trip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read {
+    /// The store's clock, Unix milliseconds.
+    pub now_ms: i64,
+    /// The scope's epoch; none if nothing was declared yet or all data were lost.
+    pub epoch: Option<Epoch>,
+    /// One entry for each breaker asked for, in the same order.
+    pub breakers: Vec<Option<Stored<Breaker>>>,
+    /// The monitor asked for.
+    pub monitor: Option<Stored<MonitorSeen>>,
+}
+
+/// What one decision writes. Each part is taken or refused by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A breaker's record, and its flag if that changed.
+    Breaker {
+        /// Which.
+        id: BreakerId,
+        /// The revision that was read; 0: it must not be there.
+        expected: u64,
+        /// The new record.
+        record: Breaker,
+        /// The new flag, published and numbered; none: the flag stays as it is.
+        flag: Option<Flag>,
+    },
+    /// What is remembered of a monitor.
+    Monitor {
+        /// Its number.
+        monitor_id: u64,
+        /// The revision that was read; 0: it must not be there.
+        expected: u64,
+        /// What is now known.
+        seen: MonitorSeen,
+    },
+}
+
+/// What became of a batch of writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// One entry for each write in order: true if it was taken, false if somebody else wrote between.
+    Taken(Vec<bool>),
+    /// The epoch is not the one named, so nothing (more) was written: declare and read again.
+    OtherEpoch,
+}
+
+/// A flag as it stands in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The version of this form; [`PUBLISHED_VERSION`].
+    pub v: u32,
+    /// The epoch it was written in.
+    pub epoch: Epoch,
+    /// The scope's change number.
+    pub rev: u64,
+    /// The flag.
+    #[serde(flatten)]
+    pub flag: Flag,
+}
+
+/// The version of [`Published`] that this version writes and reads.
+pub const PUBLISHED_VERSION: u32 = 1;
+
+/// All flags of a scope at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The store's clock, Unix milliseconds.
+    pub now_ms: i64,
+    /// The scope's meta; none if nothing was declared yet or all data were lost.
+    pub meta: Option<Meta>,
+    /// Every flag.
+    pub flags: Vec<(BreakerId, Published)>,
+    /// Where to go on reading changes.
+    pub position: Position,
+}
+
+/// The public facts of a scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The number of the last change.
+    pub rev: u64,
+    /// What its service declares.
+    pub declared: Declared,
+}
+
+/// A place in the stream of changes. Only a store knows what its text means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(pub(crate) String);
+
+/// One published change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Which breaker.
+    pub id: BreakerId,
+    /// Its flag from now on.
+    pub published: Published,
+}
+
+/// Why a store did not answer as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It could not be reached, or did not answer in time. Worth another try.
+    #[error("the store cannot be reached while {doing}")]
+    Unreachable {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It answered, and will answer the same again: wrong password, no permission, wrong type of key.
+    #[error("the store refuses while {doing}")]
+    Refused {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It holds something that is not ours.
+    #[error("{place} holds a value that is not readable as {wanted}")]
+    Foreign {
+        /// Where.
+        place: String,
+        /// What should be there.
+        wanted: &'static str,
+        /// Why.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+}
+
+impl StoreError {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, StoreError::Unreachable { .. })
+    }
+}
+
+/// Where breakers and flags of one scope are kept.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Publishes what a service declares. Sets the epoch if there is none, and returns the one in force.
+    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError>;
+
+    /// Reads these breakers and this monitor.
+    async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError>;
+
+    /// Writes what is still at the revision that was read, under `epoch`; at most [`WRITES_PER_SCRIPT_MAX`] at a
+    /// time, each such part whole or not at all.
+    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError>;
+
+    /// Reads all flags, the meta, the clock and the stream's end as of one moment.
+    async fn snapshot(&self) -> Result<Snapshot, StoreError>;
+
+    /// Waits up to `wait` for changes after `position`; the position moves on behind what is returned. Empty: none
+    /// came. Changes may be missing where the stream was trimmed: `rev` shows it.
+    async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

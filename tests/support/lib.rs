@@ -1,0 +1,1 @@
+//! What the tests share. Every server is started for one test, on a free port, in a folder of its own.
