@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
                 self.unkeyed.push(format!("group {group} has no tag {tag}, a key of breaker {name}"));
             }
             Touched::TooManyKeys => {
-                self.unkeyed.push(format!("group {group} makes too many keys of breaker {name}"))
+                self.unkeyed.push(format!("group {group} makes too many keys of breaker {name}"));
             }
         }
     }
