@@ -1,1 +1,5 @@
-//! Under way.
+//! Callback in, flag out.
+
+pub mod breakers;
+pub mod duration;
+mod nearest;

@@ -1,0 +1,207 @@
+//! The breakers' file: TOML in, declarations out.
+//!
+//! Somebody edits this file under stress, so all mistakes are told at once, each with its line and remedy. Nothing
+//! is accepted and ignored: a setting that this version does not know yet is refused by its name, since a breaker
+//! that quietly lacks its `max_age` or its watch mode would be worse than one that does not start.
+//!
+//! Left out: reading the file, and whether the monitors exist (the service never asks Datadog).
+
+mod values;
+
+use crate::duration;
+use cutout_core::breaker::{NoData, OpenOn};
+use cutout_core::declaration::{NAME_LEN_MAX, is_breaker_name};
+use cutout_core::{Declaration, Policy, Problems};
+use std::collections::{BTreeMap, BTreeSet};
+use toml::de::DeTable;
+use values::{Mistakes, Value};
+
+/// The shortest ramp.
+pub const RAMP_MIN_MS: i64 = 1000;
+/// The longest ramp: a day.
+pub const RAMP_MAX_MS: i64 = 86_400_000;
+
+const OPEN_ON: [(&str, OpenOn); 2] = [("alert", OpenOn::Alert), ("warn", OpenOn::Warn)];
+const NO_DATA: [(&str, NoData); 3] =
+    [("hold", NoData::Hold), ("open", NoData::Open), ("close", NoData::Close)];
+
+/// The settings of a breaker.
+const SETTINGS: [&str; 7] = ["key", "monitors", "name", "no_data", "open_on", "ramp", "where"];
+/// Those that later versions will know.
+const SETTINGS_LATER: [&str; 10] = [
+    "max_age",
+    "max_keys",
+    "max_open",
+    "min_open",
+    "mode",
+    "muted",
+    "on_stale",
+    "on_vanished",
+    "probe",
+    "refuse",
+];
+
+/// Reads the text of a breakers' file. `file` is its name, for the mistakes.
+///
+/// # Errors
+/// All mistakes, each with its line.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Declaration>, Problems> {
+    let mut mistakes = Mistakes::new(file, text);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        mistakes.note(error.span().map_or(0, |span| span.start), error.message());
+    }
+    if !syntax.is_empty() {
+        // What the parser made of a broken file would only bring mistakes that nobody made.
+        return mistakes.or(Vec::new());
+    }
+    let document = document.get_ref();
+    mistakes.refuse_others(document, "the file", &["breaker"], &["revision"]);
+    let breakers = match document.get("breaker") {
+        Some(value) => mistakes.list(value, "breaker").unwrap_or_default(),
+        None => &[],
+    };
+    if breakers.is_empty() {
+        mistakes.note(0, "no breaker is declared: add a [[breaker]]");
+    }
+    let mut declarations = Vec::new();
+    let mut lines = BTreeMap::new();
+    for breaker in breakers {
+        let Some(table) = mistakes.table(breaker, "breaker") else { continue };
+        let declaration = declaration(&mut mistakes, breaker, table, &mut lines);
+        declarations.push(declaration);
+    }
+    mistakes.or(declarations)
+}
+
+/// One `[[breaker]]`. `lines` holds the line of each name so far.
+fn declaration(
+    mistakes: &mut Mistakes<'_>,
+    place: &Value<'_>,
+    table: &DeTable<'_>,
+    lines: &mut BTreeMap<String, usize>,
+) -> Declaration {
+    let name = name(mistakes, place, table, lines);
+    let of = if name.is_empty() { "a breaker".to_owned() } else { format!("breaker {name}") };
+    mistakes.refuse_others(table, &of, &SETTINGS, &SETTINGS_LATER);
+    let (monitor_ids, monitor_tags) = match table.get("monitors") {
+        Some(monitors) => monitors_of(mistakes, monitors, &of),
+        None => {
+            let what = format!("monitors of {of} is missing: which monitors does it listen to?");
+            mistakes.note(place.span().start, what);
+            Default::default()
+        }
+    };
+    Declaration {
+        key: table.get("key").map(|value| key(mistakes, value)).unwrap_or_default(),
+        only: table.get("where").map(|value| only(mistakes, value)).unwrap_or_default(),
+        policy: policy(mistakes, table),
+        name,
+        monitor_ids,
+        monitor_tags,
+    }
+}
+
+/// The name; empty if it cannot be read.
+fn name(
+    mistakes: &mut Mistakes<'_>,
+    place: &Value<'_>,
+    table: &DeTable<'_>,
+    lines: &mut BTreeMap<String, usize>,
+) -> String {
+    let Some(value) = table.get("name") else {
+        mistakes.note(place.span().start, "name of a breaker is missing");
+        return String::new();
+    };
+    let Some(name) = mistakes.text(value, "name") else { return String::new() };
+    let offset = value.span().start;
+    if !is_breaker_name(name) {
+        let form =
+            format!("1 to {NAME_LEN_MAX} of a-z, 0-9, dot, underscore and hyphen, a letter or digit first");
+        mistakes.note(offset, format!("name is {form}, not {name:?}"));
+    } else if let Some(line) = lines.get(name) {
+        mistakes.note(offset, format!("the name {name} is already taken in line {line}"));
+    } else {
+        lines.insert(name.to_owned(), mistakes.line_of(offset));
+    }
+    name.to_owned()
+}
+
+/// The numbers and the tags of `monitors`.
+fn monitors_of(
+    mistakes: &mut Mistakes<'_>,
+    value: &Value<'_>,
+    of: &str,
+) -> (BTreeSet<u64>, BTreeSet<String>) {
+    let Some(table) = mistakes.table(value, "monitors") else { return Default::default() };
+    mistakes.refuse_others(table, "monitors", &["ids", "tags"], &[]);
+    let (ids, tags) = (table.get("ids"), table.get("tags"));
+    let named = |value: Option<&Value<'_>>| {
+        value.and_then(|value| value.get_ref().as_array()).is_some_and(|list| !list.is_empty())
+    };
+    if !named(ids) && !named(tags) {
+        let what = format!("monitors of {of} names no monitor: list ids, or tags that the monitors bear");
+        mistakes.note(value.span().start, what);
+    }
+    let ids = ids.map(|ids| mistakes.ids(ids, "monitors.ids")).unwrap_or_default();
+    let tags = tags.map(|tags| mistakes.lower_case_texts(tags, "monitors.tags")).unwrap_or_default();
+    (ids.into_iter().collect(), tags.into_iter().collect())
+}
+
+/// The group tags that make the key, in order.
+fn key(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> Vec<String> {
+    let tags = mistakes.lower_case_texts(value, "key");
+    let offset = value.span().start;
+    if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+        mistakes.note(offset, "key is empty: leave it out for one breaker");
+    }
+    if tags.iter().collect::<BTreeSet<_>>().len() < tags.len() {
+        mistakes.note(offset, "key names a tag twice");
+    }
+    tags
+}
+
+/// `where`: for each tag the values that let a group in.
+fn only(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut only = BTreeMap::new();
+    for (tag, values) in mistakes.table(value, "where").into_iter().flatten() {
+        let setting = format!("where.{}", tag.get_ref());
+        if values.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+            mistakes.note(values.span().start, format!("{setting} is empty, so no group would be let in"));
+        }
+        let values = mistakes.lower_case_texts(values, &setting);
+        only.insert(tag.get_ref().to_lowercase(), values.into_iter().collect());
+    }
+    only
+}
+
+/// How the breaker decides; what is not set is as in [`Policy::default`].
+fn policy(mistakes: &mut Mistakes<'_>, table: &DeTable<'_>) -> Policy {
+    let default = Policy::default();
+    let open_on = table.get("open_on").and_then(|value| mistakes.choice(value, "open_on", &OPEN_ON));
+    let no_data = table.get("no_data").and_then(|value| mistakes.choice(value, "no_data", &NO_DATA));
+    let ramp_ms = table.get("ramp").and_then(|value| ramp_ms(mistakes, value));
+    Policy {
+        open_on: open_on.unwrap_or(default.open_on),
+        no_data: no_data.unwrap_or(default.no_data),
+        ramp_ms: ramp_ms.unwrap_or(default.ramp_ms),
+    }
+}
+
+fn ramp_ms(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> Option<i64> {
+    let text = mistakes.text(value, "ramp")?;
+    match duration::parse_ms(text) {
+        Ok(ramp_ms) if (RAMP_MIN_MS..=RAMP_MAX_MS).contains(&ramp_ms) => Some(ramp_ms),
+        Ok(_) => {
+            mistakes.note(value.span().start, format!("ramp is from 1s to 24h, not {text}"));
+            None
+        }
+        Err(error) => {
+            mistakes.note(value.span().start, format!("ramp is {text:?}: {error}"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
