@@ -1,1 +1,4 @@
 //! Under way.
+
+pub mod callbacks;
+pub mod guard;
