@@ -1,0 +1,258 @@
+//! The function: from a notification to a committed callback.
+//!
+//! [`Function::handle`] takes one event of SNS or SQS. Nothing here retries: an invocation that ends in an error is
+//! invoked again by AWS, and sending a callback twice changes nothing. So every record and every URL is served before
+//! the errors are told, and a message without a directive costs no read of Datadog.
+//!
+//! Left out: whether the hint is believed and what the report means; the service decides both.
+
+mod failure;
+
+pub use failure::{Failure, FailureCause, InvocationError, SetupError, chain};
+
+use crate::callbacks::Callbacks;
+use crate::datadog::{Datadog, ReadError};
+use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
+use crate::notification::{Notification, Unreadable, notifications};
+use crate::settings::{Settings, SigningSecrets};
+use cutout_core::report::{CALLBACK_SCHEMA, Callback, Event, Reason, Report};
+use failure::Failures;
+use futures_util::future::{Either, join_all, select};
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use reqwest::dns::Resolve;
+use serde_json::Value;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many records of one event are handled at a time.
+pub const RECORDS_AT_ONCE_MAX: usize = 8;
+/// How many distinct URLs of one message are called. More is an error; the first ones are called all the same.
+pub const CALLBACKS_PER_MESSAGE_MAX: usize = 16;
+/// The largest body of a callback. What exceeds it is sent without report and event.
+pub const CALLBACK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long the event may still be awaited once the monitor is read. It only enriches.
+pub const EVENT_GRACE: Duration = Duration::from_millis(100);
+/// Reading may take this part of the time left, so that the hint can be delivered where Datadog does not answer.
+const READ_TIME_DIVISOR: u32 = 2;
+
+const SOURCE: &str = "datadog";
+
+/// The function with its settings and connections. Keep it across invocations.
+#[derive(Debug)]
+pub struct Function {
+    datadog: Datadog,
+    guard: Arc<Guard>,
+    callbacks: Callbacks,
+    signing: SigningSecrets,
+    managed_tag: String,
+}
+
+impl Function {
+    /// A function that looks callback hosts up with `resolver`. The process must have installed its rustls crypto
+    /// provider.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the HTTP clients cannot be set up.
+    pub fn new(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Function, SetupError> {
+        let guard = Arc::new(Guard::new(settings.guard));
+        let callbacks = Callbacks::new(guard.clone(), resolver, settings.callback_timeout)?;
+        let datadog = Datadog::new(settings.datadog).map_err(SetupError::Datadog)?;
+        let (signing, managed_tag) = (settings.signing, settings.reconcile_tag);
+        Ok(Function { datadog, guard, callbacks, signing, managed_tag })
+    }
+
+    /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none.
+    ///
+    /// # Errors
+    /// Everything that failed, after all else was done. Each failure has been logged.
+    pub async fn handle(&self, event: Value, deadline: Instant) -> Result<(), InvocationError> {
+        let records = notifications(event).into_iter().map(|record| self.handle_record(record, deadline));
+        let failures =
+            stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).map(stream::iter).flatten();
+        InvocationError::of(failures.collect().await)
+    }
+
+    async fn handle_record(
+        &self,
+        record: Result<Notification, Unreadable>,
+        deadline: Instant,
+    ) -> Vec<Failure> {
+        let notification = match record {
+            Ok(notification) => notification,
+            Err(unreadable) => return Failures::of_record(unreadable).told(),
+        };
+        let mut failures = Failures::about(&notification);
+        if notification.callback_urls.is_empty() {
+            tracing::info!(monitor_id = notification.monitor_id, "no directive: nothing to do");
+            return failures.told();
+        }
+        let urls = self.guarded(&notification.callback_urls, &mut failures);
+        let Some(monitor_id) = notification.monitor_id else {
+            failures.note(FailureCause::NoMonitorId);
+            return failures.told();
+        };
+        if urls.is_empty() {
+            return failures.told();
+        }
+        let (report, event) = self.read(monitor_id, notification.event_id, deadline).await;
+        match report {
+            Err(error) if error.is_not_found() => failures.note(FailureCause::Read(error)),
+            report => {
+                let report = report.map_err(|error| failures.note(FailureCause::Read(error))).ok();
+                self.note_unmanaged(monitor_id, report.as_ref());
+                let callback = fitting(callback(monitor_id, notification, report, event), &mut failures);
+                self.deliver(&urls, &callback, deadline, &mut failures).await;
+            }
+        }
+        failures.told()
+    }
+
+    /// The URLs that may be called, each once.
+    fn guarded(&self, texts: &[String], failures: &mut Failures) -> Vec<CallbackUrl> {
+        if texts.len() > CALLBACKS_PER_MESSAGE_MAX {
+            failures.note(FailureCause::TooManyUrls { urls: texts.len() });
+        }
+        let mut urls = Vec::new();
+        for text in texts.iter().take(CALLBACKS_PER_MESSAGE_MAX) {
+            match self.guard.check(text) {
+                Ok(url) if urls.contains(&url) => {}
+                Ok(url) => urls.push(url),
+                Err(refused) => failures.note_at(host_of(text), FailureCause::Refused(refused)),
+            }
+        }
+        urls
+    }
+
+    /// Reads the monitor and its event side by side. An event that cannot be read costs nothing but itself.
+    async fn read(
+        &self,
+        monitor_id: u64,
+        event_id: Option<u64>,
+        deadline: Instant,
+    ) -> (Result<Report, ReadError>, Option<Event>) {
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now) / READ_TIME_DIVISOR;
+        let event = async {
+            let read = self.datadog.event(event_id?, until).await;
+            read.inspect_err(|error| {
+                let error = chain(error);
+                tracing::info!(
+                    step = "event",
+                    monitor_id,
+                    event_id,
+                    error,
+                    "the event cannot be read: going on without"
+                );
+            })
+            .ok()
+        };
+        match select(pin!(self.datadog.monitor(monitor_id, until)), pin!(event)).await {
+            Either::Left((report, event)) => {
+                (report, tokio::time::timeout(EVENT_GRACE, event).await.ok().flatten())
+            }
+            Either::Right((event, report)) => (report.await, event),
+        }
+    }
+
+    /// A monitor without the tag is served, but no scheduled run will ever correct what it says.
+    fn note_unmanaged(&self, monitor_id: u64, report: Option<&Report>) {
+        let tags = report.map(|report| &report.monitor.tags);
+        if tags.is_some_and(|tags| !tags.iter().any(|tag| tag.eq_ignore_ascii_case(&self.managed_tag))) {
+            let tag = &self.managed_tag;
+            tracing::warn!(monitor_id, unmanaged = true, "unmanaged monitor: give it the bare tag `{tag}`");
+        }
+    }
+
+    async fn deliver(
+        &self,
+        urls: &[CallbackUrl],
+        callback: &Callback,
+        deadline: Instant,
+        failures: &mut Failures,
+    ) {
+        let deliveries = urls.iter().map(|url| async move {
+            let started = Instant::now();
+            self.deliver_to(url, callback, deadline).await.map(|()| started.elapsed())
+        });
+        for (url, delivered) in urls.iter().zip(join_all(deliveries).await) {
+            match delivered {
+                Ok(took) => log_delivered(url, callback, took),
+                Err(cause) => failures.note_at(Some(url.host().to_owned()), cause),
+            }
+        }
+    }
+
+    async fn deliver_to(
+        &self,
+        url: &CallbackUrl,
+        callback: &Callback,
+        deadline: Instant,
+    ) -> Result<(), FailureCause> {
+        let body = encode(&Callback { to: url.as_str().to_owned(), ..callback.clone() })?;
+        let now_secs = Timestamp::now().as_second();
+        let delivery = self.callbacks.deliver(url, self.signing.of(url.host()), &body, now_secs);
+        match tokio::time::timeout_at(deadline.into(), delivery).await {
+            Ok(delivered) => delivered.map_err(FailureCause::Deliver),
+            Err(_) => Err(FailureCause::Deadline),
+        }
+    }
+}
+
+fn callback(
+    monitor_id: u64,
+    notification: Notification,
+    report: Option<Report>,
+    event: Option<Event>,
+) -> Callback {
+    Callback {
+        schema: CALLBACK_SCHEMA.to_owned(),
+        source: SOURCE.to_owned(),
+        reason: Reason::Notification,
+        to: String::new(),
+        event_id: notification.event_id.map(|id| id.to_string()),
+        monitor_id,
+        notified: notification.notified,
+        report,
+        event,
+    }
+}
+
+/// The callback, without report and event where they would exceed what a service reads.
+fn fitting(callback: Callback, failures: &mut Failures) -> Callback {
+    // No other part of a body depends on the URL, which holds nothing that JSON escapes.
+    match encode(&callback).map(|body| body.len() + URL_LEN_MAX) {
+        Ok(bytes) if bytes <= CALLBACK_BYTES_MAX => callback,
+        Ok(bytes) => {
+            failures.note(FailureCause::ReportTooLarge { bytes });
+            Callback { report: None, event: None, ..callback }
+        }
+        Err(cause) => {
+            failures.note(cause);
+            callback
+        }
+    }
+}
+
+fn encode(callback: &Callback) -> Result<Vec<u8>, FailureCause> {
+    serde_json::to_vec(callback).map_err(FailureCause::Encode)
+}
+
+/// The host of a URL that the guard refused, if it can be told.
+fn host_of(text: &str) -> Option<String> {
+    url::Url::parse(text).ok()?.host_str().map(str::to_owned)
+}
+
+fn log_delivered(url: &CallbackUrl, callback: &Callback, took: Duration) {
+    tracing::info!(
+        step = "deliver",
+        monitor_id = callback.monitor_id,
+        event_id = callback.event_id.as_deref(),
+        callback_host = url.host(),
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        groups = callback.report.as_ref().map(|report| report.groups.len()),
+        reason = "notification",
+        "callback committed"
+    );
+}

@@ -1,0 +1,228 @@
+//! What can fail in one invocation, and how it is told: one log line each, and all of them to AWS.
+//!
+//! Texts hold hosts and numbers, never a message, a URL's path or query, or a secret.
+
+use crate::callbacks::{CallbacksError, DeliverError};
+use crate::datadog::ReadError;
+use crate::guard::Refused;
+use crate::notification::{Notification, Unreadable};
+use std::error::Error;
+use std::fmt;
+
+/// How much of an invocation's failures is told to AWS, in characters. The log has them whole.
+const MESSAGE_LEN_MAX: usize = 8_000;
+
+/// Why the function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The way out for callbacks cannot be set up.
+    #[error("setting up callbacks failed")]
+    Callbacks(#[from] CallbacksError),
+    /// The reader of Datadog cannot be set up.
+    #[error("setting up the reader of Datadog failed")]
+    Datadog(#[source] reqwest::Error),
+}
+
+/// One thing that failed, and what it was about.
+#[derive(Debug)]
+pub struct Failure {
+    /// The monitor, where the message names one.
+    pub monitor_id: Option<u64>,
+    /// The event, where the message names one.
+    pub event_id: Option<u64>,
+    /// The host of the callback, where it failed for one.
+    pub callback_host: Option<String>,
+    /// Why.
+    pub cause: FailureCause,
+}
+
+/// Why something failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FailureCause {
+    /// A record of the event cannot be read.
+    #[error("reading the notification failed")]
+    Notification(#[source] Unreadable),
+    /// The guard refuses a URL.
+    #[error("the callback URL is refused")]
+    Refused(#[source] Refused),
+    /// A directive, and no monitor to report on.
+    #[error(
+        "the message has a directive but no monitor id: do not set the monitor's notification_preset_name to \
+         hide_all, hide_handles_and_footer or show_only_snapshot, which drop the links that hold it"
+    )]
+    NoMonitorId,
+    /// More distinct URLs than one message may have.
+    #[error(
+        "the message has {urls} callback URLs, more than {}: those beyond are not called",
+        super::CALLBACKS_PER_MESSAGE_MAX
+    )]
+    TooManyUrls {
+        /// How many.
+        urls: usize,
+    },
+    /// Datadog cannot be read.
+    #[error("reading the monitor failed")]
+    Read(#[source] ReadError),
+    /// The report does not fit into a callback.
+    #[error(
+        "the callback would have {bytes} bytes, more than {}, and is sent without the report: give the monitor fewer groups",
+        super::CALLBACK_BYTES_MAX
+    )]
+    ReportTooLarge {
+        /// The size with the report.
+        bytes: usize,
+    },
+    /// The callback cannot be written as JSON.
+    #[error("writing the callback failed")]
+    Encode(#[source] serde_json::Error),
+    /// The callback is not known to be committed.
+    #[error("delivering the callback failed")]
+    Deliver(#[source] DeliverError),
+    /// The invocation's time is over before the callback was answered.
+    #[error("the invocation's time is over before the callback was answered: raise the function's timeout")]
+    Deadline,
+}
+
+impl Failure {
+    /// The stage that failed: one word of a fixed set.
+    #[must_use]
+    pub fn step(&self) -> &'static str {
+        match self.cause {
+            FailureCause::Notification(_) => "notification",
+            FailureCause::Refused(_) | FailureCause::TooManyUrls { .. } => "guard",
+            FailureCause::NoMonitorId => "ids",
+            FailureCause::Read(_) => "monitor",
+            FailureCause::ReportTooLarge { .. } | FailureCause::Encode(_) => "body",
+            FailureCause::Deliver(_) | FailureCause::Deadline => "deliver",
+        }
+    }
+
+    /// Whether invoking the function again with the same event may help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match &self.cause {
+            FailureCause::Read(error) => error.is_retryable(),
+            FailureCause::Deliver(error) => error.is_retryable(),
+            FailureCause::Deadline => true,
+            FailureCause::Notification(_)
+            | FailureCause::Refused(_)
+            | FailureCause::NoMonitorId
+            | FailureCause::TooManyUrls { .. }
+            | FailureCause::ReportTooLarge { .. }
+            | FailureCause::Encode(_) => false,
+        }
+    }
+
+    fn log(&self) {
+        tracing::error!(
+            step = self.step(),
+            monitor_id = self.monitor_id,
+            event_id = self.event_id,
+            callback_host = self.callback_host.as_deref(),
+            retryable = self.is_retryable(),
+            error = chain(&self.cause),
+            "not delivered"
+        );
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = self.monitor_id {
+            write!(f, "monitor {id}: ")?;
+        }
+        if let Some(host) = &self.callback_host {
+            write!(f, "{host}: ")?;
+        }
+        f.write_str(&chain(&self.cause))
+    }
+}
+
+/// The texts of an error and all its causes, for the log.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The failures of one record while it is handled.
+pub(super) struct Failures {
+    monitor_id: Option<u64>,
+    event_id: Option<u64>,
+    noted: Vec<Failure>,
+}
+
+impl Failures {
+    pub(super) fn about(notification: &Notification) -> Failures {
+        let Notification { monitor_id, event_id, .. } = *notification;
+        Failures { monitor_id, event_id, noted: Vec::new() }
+    }
+
+    pub(super) fn of_record(unreadable: Unreadable) -> Failures {
+        let mut failures = Failures { monitor_id: None, event_id: None, noted: Vec::new() };
+        failures.note(FailureCause::Notification(unreadable));
+        failures
+    }
+
+    pub(super) fn note(&mut self, cause: FailureCause) {
+        self.note_at(None, cause);
+    }
+
+    pub(super) fn note_at(&mut self, callback_host: Option<String>, cause: FailureCause) {
+        let (monitor_id, event_id) = (self.monitor_id, self.event_id);
+        self.noted.push(Failure { monitor_id, event_id, callback_host, cause });
+    }
+
+    /// Logs each one.
+    pub(super) fn told(self) -> Vec<Failure> {
+        self.noted.iter().for_each(Failure::log);
+        self.noted
+    }
+}
+
+/// An invocation that did not do all it was asked for.
+#[derive(Debug)]
+pub struct InvocationError {
+    failures: Vec<Failure>,
+}
+
+impl InvocationError {
+    pub(super) fn of(failures: Vec<Failure>) -> Result<(), InvocationError> {
+        if failures.is_empty() { Ok(()) } else { Err(InvocationError { failures }) }
+    }
+
+    /// Everything that failed; never empty.
+    #[must_use]
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// A name for AWS: the stage that failed first.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        format!("Cutout.{}", self.failures.first().map_or("unknown", Failure::step))
+    }
+
+    /// Whether invoking the function again with the same event may help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.failures.iter().any(Failure::is_retryable)
+    }
+}
+
+impl fmt::Display for InvocationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failures: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        let text = failures.join("; ");
+        f.write_str(
+            text.char_indices().nth(MESSAGE_LEN_MAX).and_then(|(end, _)| text.get(..end)).unwrap_or(&text),
+        )
+    }
+}
+
+impl Error for InvocationError {}

@@ -1,0 +1,242 @@
+//! The function's settings, read from environment variables: every mistake at once, each with its variable and remedy.
+//!
+//! Variables are an argument, so that tests touch no process environment. An empty variable counts as not set, for
+//! templates of infrastructure write those. A `CUTOUT_…` name that is not known is a mistake, for a misspelt allow list
+//! must not go unseen. No text here ever repeats a value that may be secret.
+//!
+//! Left out: reading secrets from AWS. Their variables are refused by name until they are supported.
+
+mod signing;
+
+pub use signing::SigningSecrets;
+
+use crate::datadog::{DatadogSettings, Key};
+use crate::guard::{AllowedHost, GuardSettings};
+use cutout_core::Problems;
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// The time for one callback, unless `CUTOUT_CALLBACK_TIMEOUT` says otherwise.
+pub const CALLBACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// The shortest time for one callback that may be set.
+pub const CALLBACK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The longest time for one callback that may be set.
+pub const CALLBACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// The tag of managed monitors, unless `CUTOUT_RECONCILE_TAG` says otherwise.
+pub const RECONCILE_TAG_DEFAULT: &str = "cutout";
+
+const DD_SITE: &str = "DD_SITE";
+const DD_API_KEY: &str = "DD_API_KEY";
+const DD_APP_KEY: &str = "DD_APP_KEY";
+const DATADOG_URL: &str = "CUTOUT_DATADOG_URL";
+const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
+const CALLBACK_ALLOW: &str = "CUTOUT_CALLBACK_ALLOW";
+const CALLBACK_ALLOW_CIDR: &str = "CUTOUT_CALLBACK_ALLOW_CIDR";
+const CALLBACK_ALLOW_HTTP: &str = "CUTOUT_CALLBACK_ALLOW_HTTP";
+const CALLBACK_TIMEOUT: &str = "CUTOUT_CALLBACK_TIMEOUT";
+const RECONCILE_TAG: &str = "CUTOUT_RECONCILE_TAG";
+
+/// The names that start with [`OWN_PREFIX`].
+const OWN_NAMES: [&str; 7] = [
+    DATADOG_URL,
+    SIGNING_SECRETS,
+    CALLBACK_ALLOW,
+    CALLBACK_ALLOW_CIDR,
+    CALLBACK_ALLOW_HTTP,
+    CALLBACK_TIMEOUT,
+    RECONCILE_TAG,
+];
+const OWN_PREFIX: &str = "CUTOUT_";
+/// Variables that hold secrets, and how one may want to name where a secret is kept.
+const SECRET_NAMES: [&str; 3] = [DD_API_KEY, DD_APP_KEY, SIGNING_SECRETS];
+const REFERENCE_SUFFIXES: [&str; 2] = ["_SECRET_ARN", "_SSM_NAME"];
+/// How like a known name an unknown one must be to be taken for a slip (Jaro-Winkler, 1 = the same).
+const LIKENESS_MIN: f64 = 0.9;
+
+/// What the function needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which Datadog to read.
+    pub datadog: DatadogSettings,
+    /// What signs callbacks.
+    pub signing: SigningSecrets,
+    /// Where callbacks may go.
+    pub guard: GuardSettings,
+    /// The time for one callback.
+    pub callback_timeout: Duration,
+    /// The bare tag that managed monitors bear.
+    pub reconcile_tag: String,
+}
+
+impl Settings {
+    /// Reads the settings from variables as a process environment holds them; those of others are passed over.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
+        let set = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
+        let mut reader = Reader { variables: set.collect(), problems: Problems::default() };
+        reader.refuse_references();
+        reader.refuse_unknown();
+        let site = reader.parsed(DD_SITE).unwrap_or_default();
+        let url = reader.read(DATADOG_URL, datadog_url);
+        let api_key = reader.key(DD_API_KEY);
+        let app_key = reader.key(DD_APP_KEY);
+        let signing = reader.signing();
+        let guard = reader.guard();
+        let callback_timeout = reader.read(CALLBACK_TIMEOUT, timeout).unwrap_or(CALLBACK_TIMEOUT_DEFAULT);
+        let reconcile_tag =
+            reader.read(RECONCILE_TAG, tag).unwrap_or_else(|| RECONCILE_TAG_DEFAULT.to_owned());
+        let (Some(api_key), Some(app_key)) = (api_key, app_key) else { return Err(reader.problems) };
+        let datadog = DatadogSettings { site, url, api_key, app_key };
+        reader.problems.or(Settings { datadog, signing, guard, callback_timeout, reconcile_tag })
+    }
+}
+
+/// Reads variables and keeps the mistakes.
+struct Reader {
+    variables: BTreeMap<String, String>,
+    problems: Problems,
+}
+
+impl Reader {
+    /// The value of a variable; none if it is not set, or noted as a mistake.
+    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let parsed = parse(self.variables.get(name)?.trim());
+        parsed.map_err(|mistake| self.problems.note(format!("{name} {mistake}"))).ok()
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        self.read(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    fn key(&mut self, name: &str) -> Option<Key> {
+        if !self.variables.contains_key(name) {
+            self.problems.note(format!(
+                "{name} is not set: give the key that Datadog shows under Organization Settings"
+            ));
+        }
+        self.read(name, |text| {
+            Key::new(text).map_err(|_| "holds a character that no key has: copy it again".to_owned())
+        })
+    }
+
+    fn signing(&mut self) -> SigningSecrets {
+        let Some(text) = self.variables.get(SIGNING_SECRETS) else {
+            self.problems.note(format!(
+                "{SIGNING_SECRETS} is not set: give whsec_… for all callbacks, or host=whsec_… for each host, \
+                 parted by commas; make one with: echo whsec_$(openssl rand -base64 32)"
+            ));
+            return SigningSecrets::default();
+        };
+        let mut mistakes = Vec::new();
+        let secrets = SigningSecrets::read(text, &mut mistakes);
+        mistakes.into_iter().for_each(|mistake| self.problems.note(format!("{SIGNING_SECRETS} {mistake}")));
+        secrets
+    }
+
+    fn guard(&mut self) -> GuardSettings {
+        if !self.variables.contains_key(CALLBACK_ALLOW) && !self.variables.contains_key(CALLBACK_ALLOW_CIDR) {
+            self.problems.note(format!(
+                "{CALLBACK_ALLOW} is not set, so that no callback would be allowed: list the hosts of the owning \
+                 services, such as *.svc.example.com, parted by commas"
+            ));
+        }
+        GuardSettings {
+            allow: self.list::<AllowedHost>(CALLBACK_ALLOW),
+            allow_cidrs: self.list::<IpNet>(CALLBACK_ALLOW_CIDR),
+            allow_http: self.read(CALLBACK_ALLOW_HTTP, switch).unwrap_or_default(),
+        }
+    }
+
+    fn list<T: FromStr<Err: Display>>(&mut self, name: &str) -> Vec<T> {
+        let text = self.variables.get(name).cloned().unwrap_or_default();
+        let mut values = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            match entry.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.problems.note(format!("{name}: entry {entry:?}: {error}")),
+            }
+        }
+        values
+    }
+
+    fn refuse_references(&mut self) {
+        for name in SECRET_NAMES {
+            for reference in REFERENCE_SUFFIXES.map(|suffix| format!("{name}{suffix}")) {
+                if self.variables.remove(&reference).is_some() {
+                    self.problems.note(format!("{reference} is not supported yet: set {name} itself"));
+                }
+            }
+        }
+    }
+
+    fn refuse_unknown(&mut self) {
+        let own = self.variables.keys().filter(|name| name.starts_with(OWN_PREFIX));
+        for name in own.filter(|name| !OWN_NAMES.contains(&name.as_str())) {
+            let likeness = |known: &&str| strsim::jaro_winkler(name, known);
+            let nearest = OWN_NAMES.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            self.problems.note(match nearest.filter(|known| likeness(known) >= LIKENESS_MIN) {
+                Some(known) => format!("{name} is not a setting of this function: is it {known}?"),
+                None => format!("{name} is not a setting of this function: remove it"),
+            });
+        }
+    }
+}
+
+/// Keys must not cross a network in the clear, so plain http is for a fake on this machine.
+fn datadog_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(addr)) => IpAddr::from(addr).is_loopback(),
+        Some(Host::Ipv6(addr)) => IpAddr::from(addr).is_loopback(),
+        None => false,
+    };
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    match url.scheme() {
+        _ if !plain || url.password().is_some() => {
+            Err("must have no user, password, query or fragment".to_owned())
+        }
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        _ => Err("must start with https:// (http:// only for 127.0.0.1, [::1] and localhost)".to_owned()),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let range = CALLBACK_TIMEOUT_MIN..=CALLBACK_TIMEOUT_MAX;
+    let timeout = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
+    timeout.filter(|timeout| range.contains(timeout)).ok_or_else(|| {
+        format!(
+            "must be a time from {CALLBACK_TIMEOUT_MIN:?} to {CALLBACK_TIMEOUT_MAX:?}, such as 10s or 500ms"
+        )
+    })
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
+/// Datadog lower-cases tags, parts lists of them by commas and a key from its value by a colon.
+fn tag(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_alphanumeric() && !c.is_uppercase() || matches!(c, '_' | '-' | '.' | '/');
+    if text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be one bare tag in lower case, without colon, comma or blank, such as cutout".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

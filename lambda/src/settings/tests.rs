@@ -1,0 +1,133 @@
+use super::*;
+
+const SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMQ==";
+const OTHER: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMg==";
+
+/// A complete environment with some variables put in; an empty value takes one out.
+fn read(changes: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let complete = [
+        (DD_API_KEY, "canary-secret-dd-api-key"),
+        (DD_APP_KEY, "canary-secret-dd-app-key"),
+        (SIGNING_SECRETS, SECRET),
+        (CALLBACK_ALLOW, "*.svc.example.com"),
+        ("PATH", "/usr/bin"),
+        ("DD_SERVICE", "of another program"),
+    ];
+    let variables = complete.iter().chain(changes);
+    Settings::read(
+        variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+    )
+}
+
+#[test]
+fn what_must_be_set_is_enough() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.datadog.site, "datadoghq.com".parse().unwrap());
+    assert!(settings.datadog.url.is_none());
+    assert_eq!(settings.callback_timeout, CALLBACK_TIMEOUT_DEFAULT);
+    assert_eq!(settings.reconcile_tag, "cutout");
+    assert!(!settings.guard.allow_http && settings.guard.allow_cidrs.is_empty());
+    assert_eq!(settings.guard.allow, ["*.svc.example.com".parse().unwrap()]);
+}
+
+#[test]
+fn everything_can_be_set() {
+    let settings = read(&[
+        (DD_SITE, "datadoghq.eu"),
+        (DATADOG_URL, "http://127.0.0.1:9"),
+        (CALLBACK_ALLOW, "a.example, b.example:8443,"),
+        (CALLBACK_ALLOW_CIDR, "10.0.0.0/8,fd00::/8"),
+        (CALLBACK_ALLOW_HTTP, "true"),
+        (CALLBACK_TIMEOUT, " 1500ms\n"),
+        (RECONCILE_TAG, "breaker-managed"),
+    ])
+    .unwrap();
+    assert_eq!(settings.datadog.site, "datadoghq.eu".parse().unwrap());
+    assert_eq!(settings.datadog.url.unwrap().as_str(), "http://127.0.0.1:9/");
+    assert_eq!(settings.guard.allow, ["a.example".parse().unwrap(), "b.example:8443".parse().unwrap()]);
+    assert_eq!(settings.guard.allow_cidrs.len(), 2);
+    assert!(settings.guard.allow_http);
+    assert_eq!(settings.callback_timeout, Duration::from_millis(1500));
+    assert_eq!(settings.reconcile_tag, "breaker-managed");
+}
+
+#[test]
+fn each_mistake_names_its_variable_and_what_to_do() {
+    for (name, value, told) in [
+        (DD_SITE, "app.datadoghq.com", "DD_SITE is not a site of Datadog; it is one of datadoghq.com"),
+        (DD_API_KEY, "", "DD_API_KEY is not set"),
+        (DD_APP_KEY, " ", "DD_APP_KEY is not set"),
+        (DD_API_KEY, "a\u{7}b", "DD_API_KEY holds a character"),
+        (DATADOG_URL, "datadog", "CUTOUT_DATADOG_URL is not a URL"),
+        (DATADOG_URL, "http://datadog.example", "CUTOUT_DATADOG_URL must start with https://"),
+        (DATADOG_URL, "https://user:pass@datadog.example", "CUTOUT_DATADOG_URL must have no user"),
+        (SIGNING_SECRETS, "", "CUTOUT_SIGNING_SECRETS is not set"),
+        (SIGNING_SECRETS, "secret", "CUTOUT_SIGNING_SECRETS entry 1: a signing secret starts with whsec_"),
+        (CALLBACK_ALLOW, "", "CUTOUT_CALLBACK_ALLOW is not set"),
+        (CALLBACK_ALLOW, "a.example,https://b.example", "https://b.example"),
+        (CALLBACK_ALLOW_CIDR, "10.0.0.0/33", "CUTOUT_CALLBACK_ALLOW_CIDR: entry \"10.0.0.0/33\""),
+        (CALLBACK_ALLOW_HTTP, "yes", "CUTOUT_CALLBACK_ALLOW_HTTP must be true or false"),
+        (CALLBACK_TIMEOUT, "10", "CUTOUT_CALLBACK_TIMEOUT must be a time from 100ms to 60s"),
+        (CALLBACK_TIMEOUT, "-10s", "CUTOUT_CALLBACK_TIMEOUT must be"),
+        (CALLBACK_TIMEOUT, "2m", "CUTOUT_CALLBACK_TIMEOUT must be"),
+        (RECONCILE_TAG, "team:bank", "CUTOUT_RECONCILE_TAG must be one bare tag"),
+        (
+            "DD_API_KEY_SECRET_ARN",
+            "arn:aws:…",
+            "DD_API_KEY_SECRET_ARN is not supported yet: set DD_API_KEY itself",
+        ),
+        ("CUTOUT_SIGNING_SECRETS_SSM_NAME", "/x", "CUTOUT_SIGNING_SECRETS_SSM_NAME is not supported yet"),
+        (
+            "CUTOUT_CALLBACK_ALOW",
+            "x",
+            "CUTOUT_CALLBACK_ALOW is not a setting of this function: is it CUTOUT_CALLBACK_ALLOW?",
+        ),
+        ("CUTOUT_ZZZ", "x", "CUTOUT_ZZZ is not a setting of this function: remove it"),
+    ] {
+        let problems = read(&[(name, value)]).expect_err(told);
+        assert_eq!(problems.iter().count(), 1, "{problems}");
+        assert!(problems.to_string().contains(told), "{told:?} is not in {problems}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let problems =
+        Settings::read([("CUTOUT_CALLBACK_ALLOW_HTTP".to_owned(), "maybe".to_owned())]).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|text| text.split_whitespace().next().unwrap()).collect();
+    assert_eq!(told, [DD_API_KEY, DD_APP_KEY, SIGNING_SECRETS, CALLBACK_ALLOW, CALLBACK_ALLOW_HTTP]);
+}
+
+#[test]
+fn a_host_uses_its_own_secrets_if_it_has_any_and_else_the_general_ones() {
+    let (secret, other) = (SECRET.parse().unwrap(), OTHER.parse().unwrap());
+    let signing = read(&[(SIGNING_SECRETS, &format!("{SECRET}, A.example={OTHER},a.example = {SECRET}"))])
+        .unwrap()
+        .signing;
+    assert_eq!(signing.of("a.example"), [other, secret]);
+    assert_eq!(signing.of("b.example"), [SECRET.parse().unwrap()]);
+    let of_one_host = read(&[(SIGNING_SECRETS, &format!("a.example={SECRET}"))]).unwrap().signing;
+    assert!(of_one_host.of("b.example").is_empty());
+}
+
+#[test]
+fn mistakes_in_secrets_are_told_by_position_and_never_by_text() {
+    let many = vec![SECRET; 17].join(",");
+    for (text, told) in [
+        (format!("{SECRET},canary-secret"), "entry 2: a signing secret starts with whsec_"),
+        ("a.example=canary-secret".to_owned(), "entry 1: a signing secret starts with whsec_"),
+        ("whsec_canary".to_owned(), "entry 1: a signing secret"),
+        (format!("canary secret={SECRET}"), "entry 1: what stands before = is not a host"),
+        (many, "more than 16 secrets"),
+    ] {
+        let problems = read(&[(SIGNING_SECRETS, &text)]).unwrap_err().to_string();
+        assert!(problems.contains(told), "{told:?} is not in {problems}");
+        assert!(!problems.contains("canary"), "{problems}");
+    }
+}
+
+#[test]
+fn nothing_secret_is_in_debug() {
+    let shown = format!("{:?}", read(&[]).unwrap());
+    assert!(!shown.contains("canary") && !shown.contains("Y2Fu"), "{shown}");
+}
