@@ -1,3 +1,46 @@
-//! Keeps flags and follows them.
+//! Keeps and follows flags: one trait, two stores behind it, one follower.
+//!
+//! A service reads records, decides, and commits through a [`Store`]; whoever wants to know the flags gives a
+//! [`Sink`] to a [`Follower`]. [`RedisStore`] is the real store, [`MemoryStore`] serves one process.
+//! Absent, unreachable and lost stay three different answers all the way to the caller.
+//!
+//! Left out: every decision (`cutout-core`).
+
+pub mod follower;
+pub mod memory;
+mod redis;
 pub mod store;
-pub use store::*;
+pub mod table;
+
+pub use self::redis::RedisStore;
+pub use follower::{Follower, Sink, Synced};
+pub use memory::MemoryStore;
+pub use store::{
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position,
+    Published, Read, Snapshot, Store, StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
+};
+pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The URL of a store in this process's memory.
+pub const MEMORY_URL: &str = "memory:";
+
+/// The store at `url`: `redis://…`, `rediss://…` (install a rustls crypto provider first) or [`MEMORY_URL`], which
+/// makes a new, empty one at each call. Does not connect.
+///
+/// # Errors
+/// [`StoreError::Unusable`] if `url` or `scope` cannot be used; see [`RedisStore::new`].
+pub fn open(url: &str, scope: &str) -> Result<Arc<dyn Store>, StoreError> {
+    if url == MEMORY_URL {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    Ok(Arc::new(RedisStore::new(url, scope)?))
+}
+
+/// The local clock, Unix milliseconds.
+fn local_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -121,8 +121,10 @@ pub struct Snapshot {
     pub now_ms: i64,
     /// The scope's meta; none if nothing was declared yet or all data were lost.
     pub meta: Option<Meta>,
-    /// Every flag.
+    /// Every flag that this version can read.
     pub flags: Vec<(BreakerId, Published)>,
+    /// Those that stand there but cannot be read, as a newer version may write them. They are not absent.
+    pub unreadable: Vec<BreakerId>,
     /// Where to go on reading changes.
     pub position: Position,
 }
@@ -172,6 +174,14 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It cannot even be asked: a setting is wrong.
+    #[error("the store's {setting} cannot be used: {problem}")]
+    Unusable {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong with it and what would be right. Never the value: a URL may hold a password.
+        problem: &'static str,
     },
     /// It holds something that is not ours.
     #[error("{place} holds a value that is not readable as {wanted}")]

@@ -1,0 +1,212 @@
+//! Follows a scope's flags: a snapshot, then the changes after it, and a snapshot again whenever in doubt.
+//!
+//! It never ends and never gives up: errors are told to the [`Sink`] and tried again, and what was known stays. A
+//! snapshot now and then, whether or not anything seems wrong, heals what nobody thought of.
+//!
+//! Left out: what is done with the flags (the sink), and what a snapshot means (`table`).
+
+use crate::store::{Change, Position, Store, StoreError};
+use crate::table::{FlagTable, Step, Update};
+use cutout_core::Declared;
+use std::convert::Infallible;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The mean time between two snapshots when nothing else asks for one.
+pub const SNAPSHOT_EVERY_MS: u64 = 30_000;
+/// How far that time varies to both sides, so that a fleet does not read at once.
+pub const SNAPSHOT_JITTER_PERCENT: u64 = 20;
+/// How long one read of the stream waits for changes.
+pub const TAIL_WAIT_MS: u64 = 1_000;
+/// The shortest wait after an error.
+pub const BACKOFF_MIN_MS: u64 = 50;
+/// The longest wait after an error.
+pub const BACKOFF_MAX_MS: u64 = 2_000;
+/// The longest wait before a snapshot that a gap asks for: all followers see the same gap at the same moment.
+pub const GAP_PAUSE_MAX_MS: u64 = 100;
+
+/// Who wants to know. Called by the follower's task, in the order in which things happened; must not block.
+pub trait Sink: Send + Sync {
+    /// These flags changed.
+    fn update(&self, updates: &[Update]);
+
+    /// The store answered. The first time it comes after all flags of the first snapshot.
+    fn synced(&self, at: &Synced);
+
+    /// The store failed; all flags stay as they are, and the next [`Sink::synced`] says that it is back.
+    fn failed(&self, error: &StoreError) {
+        let _ = error;
+    }
+}
+
+/// What is known since the store's last good answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synced {
+    /// When that was, Unix milliseconds of the local clock.
+    pub local_ms: i64,
+    /// The store's clock less the local one, in milliseconds, as the last snapshot showed it.
+    pub offset_ms: i64,
+    /// What the scope's service declares; none before the first declaration.
+    pub declared: Option<Arc<Declared>>,
+    /// How often the store lost data that this follower had seen.
+    pub losses: u64,
+}
+
+/// Keeps a sink up to date with a store. Run [`Follower::run`]; drop its future to stop.
+pub struct Follower {
+    store: Arc<dyn Store>,
+    sink: Arc<dyn Sink>,
+    table: FlagTable,
+    offset_ms: i64,
+    /// Errors since the last good read of the stream.
+    failures: u32,
+    /// The table's clock starts here; it never goes back, as the system's may.
+    started: Instant,
+}
+
+/// What ends the reading of the stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// The time of the next snapshot has come.
+    Due,
+    /// A change is missing.
+    Gap,
+}
+
+impl Follower {
+    /// A follower of `store` that tells `sink`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Follower {
+        let (table, started) = (FlagTable::default(), Instant::now());
+        Follower { store, sink, table, offset_ms: 0, failures: 0, started }
+    }
+
+    /// Follows for ever.
+    pub async fn run(mut self) {
+        loop {
+            let Err(error) = self.follow().await;
+            self.tell_failed(&error);
+            tokio::time::sleep(backoff(self.failures)).await;
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    async fn follow(&mut self) -> Result<Infallible, StoreError> {
+        loop {
+            let mut position = self.snapshot().await?;
+            if self.tail(&mut position, Instant::now() + snapshot_period()).await? == Ended::Gap {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..GAP_PAUSE_MAX_MS))).await;
+            }
+        }
+    }
+
+    /// Reads a snapshot, and gives the place from where to go on.
+    async fn snapshot(&mut self) -> Result<Position, StoreError> {
+        let asked = Instant::now();
+        let snapshot = self.store.snapshot().await?;
+        // The store looked at its clock somewhere between question and answer: take the middle.
+        let half_trip_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
+        self.offset_ms = snapshot.now_ms.saturating_sub(crate::local_ms().saturating_sub(half_trip_ms));
+        let position = snapshot.position.clone();
+        let losses = self.table.losses();
+        let updates = self.table.snapshot(snapshot, self.now_ms());
+        if self.table.losses() > losses {
+            tracing::warn!(
+                "the store of flags lost its data: flags stay as they were last known, for two minutes at most"
+            );
+        }
+        self.tell(&updates);
+        Ok(position)
+    }
+
+    /// Reads changes until the next snapshot is due or asked for.
+    async fn tail(&mut self, position: &mut Position, due: Instant) -> Result<Ended, StoreError> {
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Ended::Due);
+            }
+            let changes = self.store.tail(position, left.min(Duration::from_millis(TAIL_WAIT_MS))).await?;
+            self.failures = 0;
+            let (updates, gap) = self.apply(changes);
+            self.tell(&updates);
+            if gap {
+                return Ok(Ended::Gap);
+            }
+        }
+    }
+
+    /// Takes in changes up to the first gap.
+    fn apply(&mut self, changes: Vec<Change>) -> (Vec<Update>, bool) {
+        let mut updates = Vec::with_capacity(changes.len());
+        for change in changes {
+            match self.table.change(change) {
+                Step::Applied(update) => updates.push(update),
+                Step::Stale => {}
+                Step::Gap => return (updates, true),
+            }
+        }
+        (updates, false)
+    }
+
+    fn tell(&self, updates: &[Update]) {
+        if !updates.is_empty() {
+            self.sink.update(updates);
+        }
+        self.sink.synced(&Synced {
+            local_ms: crate::local_ms(),
+            offset_ms: self.offset_ms,
+            declared: self.table.declared().cloned(),
+            losses: self.table.losses(),
+        });
+    }
+
+    fn tell_failed(&self, error: &StoreError) {
+        if self.failures == 0 {
+            tracing::warn!(
+                error = chain(error),
+                "the store of flags failed: flags stay as they were last known"
+            );
+        }
+        self.sink.failed(error);
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// An error and what it came from, in one line.
+fn chain(error: &StoreError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn snapshot_period() -> Duration {
+    let spread_ms = SNAPSHOT_EVERY_MS * SNAPSHOT_JITTER_PERCENT / 100;
+    Duration::from_millis(SNAPSHOT_EVERY_MS - spread_ms + fastrand::u64(..=2 * spread_ms))
+}
+
+/// The wait after the error that came after `failures` others: a random part of a bound that doubles.
+fn backoff(failures: u32) -> Duration {
+    let bound_ms = BACKOFF_MIN_MS.saturating_mul(2_u64.saturating_pow(failures)).min(BACKOFF_MAX_MS);
+    Duration::from_millis(fastrand::u64(BACKOFF_MIN_MS..=bound_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_stay_within_their_bounds() {
+        for _ in 0..1_000 {
+            assert!((24_000..=36_000).contains(&snapshot_period().as_millis()));
+            assert_eq!(backoff(0), Duration::from_millis(BACKOFF_MIN_MS));
+            for failures in [1, 5, 64, u32::MAX] {
+                assert!((50..=2_000).contains(&backoff(failures).as_millis()), "after {failures}");
+            }
+        }
+    }
+}

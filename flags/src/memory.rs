@@ -1,0 +1,213 @@
+//! A store in the memory of one process: demo, development, tests, embedding. Nothing outlives the process.
+//!
+//! It keeps the same rules as the store in Redis, and the same suite checks both. Handles share one state, so a
+//! service and its followers in one process see the same flags. Left out: durability, and other processes.
+
+use crate::store::{
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position,
+    Published, Read, Snapshot, Store, StoreError, Stored, Write,
+};
+use async_trait::async_trait;
+use cutout_core::{Breaker, BreakerId, Declared, Flag, MonitorSeen};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The clock of a memory store: Unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// A store in memory. Cheap to clone: clones share one state.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct State {
+    life: Option<Life>,
+    flags: BTreeMap<BreakerId, Published>,
+    breakers: HashMap<BreakerId, Stored<Breaker>>,
+    monitors: HashMap<u64, Stored<MonitorSeen>>,
+    changes: VecDeque<Change>,
+    /// How many changes there ever were; the place of the last one. Goes on after a loss, as time does.
+    place: u64,
+}
+
+struct Life {
+    epoch: Epoch,
+    rev: u64,
+    declared: Declared,
+}
+
+impl MemoryStore {
+    /// An empty store on the system's clock.
+    #[must_use]
+    pub fn new() -> MemoryStore {
+        MemoryStore::with_clock(Arc::new(crate::local_ms))
+    }
+
+    /// An empty store on a clock of one's own.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> MemoryStore {
+        let (state, changed) = (Mutex::default(), Notify::new());
+        MemoryStore { shared: Arc::new(Shared { state, changed, clock }) }
+    }
+
+    /// Loses all data, as a Redis without persistence does when it restarts.
+    pub fn lose_everything(&self) {
+        let mut state = self.state();
+        *state = State { place: state.place, ..State::default() };
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics between two steps that belong together, so a poisoned state is whole.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> i64 {
+        (self.shared.clock)()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn take(&mut self, write: &Write) -> bool {
+        match write {
+            Write::Breaker { id, expected, record, flag } => {
+                let taken = replace(&mut self.breakers, id, *expected, record);
+                if let (true, Some(flag)) = (taken, flag) {
+                    self.publish(id, *flag);
+                }
+                taken
+            }
+            Write::Monitor { monitor_id, expected, seen } => {
+                replace(&mut self.monitors, monitor_id, *expected, seen)
+            }
+        }
+    }
+
+    fn publish(&mut self, id: &BreakerId, flag: Flag) {
+        let Some(life) = &mut self.life else { return };
+        life.rev += 1;
+        let published = Published { v: PUBLISHED_VERSION, epoch: life.epoch.clone(), rev: life.rev, flag };
+        self.flags.insert(id.clone(), published.clone());
+        self.changes.push_back(Change { id: id.clone(), published });
+        self.place += 1;
+        if self.changes.len() > CHANGES_KEPT {
+            self.changes.pop_front();
+        }
+    }
+
+    /// The changes after `position`, at most one read of them; the position moves on behind them.
+    fn changes_after(&self, position: &mut Position) -> Vec<Change> {
+        // Only this store spells positions; one from elsewhere reads as the beginning, and `rev` shows the rest.
+        let after: u64 = position.0.parse().unwrap_or(0);
+        let oldest = self.place - self.changes.len() as u64;
+        let skipped = usize::try_from(after.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let found: Vec<Change> =
+            self.changes.iter().skip(skipped).take(CHANGES_PER_READ_MAX).cloned().collect();
+        if !found.is_empty() {
+            *position = Position((after.max(oldest) + found.len() as u64).to_string());
+        }
+        found
+    }
+}
+
+/// Compares and sets. True: taken.
+fn replace<K: Hash + Eq + Clone, T: Clone>(
+    records: &mut HashMap<K, Stored<T>>,
+    key: &K,
+    expected: u64,
+    value: &T,
+) -> bool {
+    if records.get(key).map_or(0, |stored| stored.revision) != expected {
+        return false;
+    }
+    records.insert(key.clone(), Stored { revision: expected + 1, value: value.clone() });
+    true
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError> {
+        let mut state = self.state();
+        let life = state.life.get_or_insert_with(|| Life {
+            epoch: Epoch::random(),
+            rev: 0,
+            declared: Declared::default(),
+        });
+        life.declared.clone_from(declared);
+        Ok(life.epoch.clone())
+    }
+
+    async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
+        let state = self.state();
+        Ok(Read {
+            now_ms: self.now_ms(),
+            epoch: state.life.as_ref().map(|life| life.epoch.clone()),
+            breakers: ids.iter().map(|id| state.breakers.get(id).cloned()).collect(),
+            monitor: monitor_id.and_then(|monitor_id| state.monitors.get(&monitor_id).cloned()),
+        })
+    }
+
+    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
+        let mut state = self.state();
+        if state.life.as_ref().map(|life| &life.epoch) != Some(epoch) {
+            return Ok(Committed::OtherEpoch);
+        }
+        let taken = writes.iter().map(|write| state.take(write)).collect();
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Ok(Committed::Taken(taken))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let state = self.state();
+        let meta =
+            |life: &Life| Meta { epoch: life.epoch.clone(), rev: life.rev, declared: life.declared.clone() };
+        Ok(Snapshot {
+            now_ms: self.now_ms(),
+            meta: state.life.as_ref().map(meta),
+            flags: state.flags.iter().map(|(id, published)| (id.clone(), published.clone())).collect(),
+            unreadable: Vec::new(),
+            position: Position(state.place.to_string()),
+        })
+    }
+
+    async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            // Registered before the look, so that a change between the look and the wait is not missed.
+            let changed = self.shared.changed.notified();
+            let found = self.state().changes_after(position);
+            if !found.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! The store in Redis (or Valkey): the real one.
+//!
+//! Reads are one round trip, writes one small script that compares and sets; what a breaker's state should be is
+//! never decided here or there. `docs/redis.md` tells readers of other languages what stands where.
+//!
+//! Left out: Redis Cluster and Sentinel discovery (give it the primary's name), retries (the callers').
+
+mod connection;
+mod errors;
+mod forms;
+
+use crate::store::{
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position, Read, Snapshot, Store,
+    StoreError, WRITES_PER_SCRIPT_MAX, Write,
+};
+use async_trait::async_trait;
+use connection::{Blocking, Shared};
+use cutout_core::declaration::is_breaker_name;
+use cutout_core::{BreakerId, Declared};
+use errors::store_error;
+use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
+use redis::streams::{StreamRangeReply, StreamReadReply};
+use redis::{Client, Pipeline, RedisError, Script, ScriptInvocation};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The place of `breakers` among the script's KEYS.
+const BREAKERS_KEY: u8 = 4;
+/// The place of `monitors` among the script's KEYS.
+const MONITORS_KEY: u8 = 5;
+/// The beginning of every stream.
+const STREAM_START: &str = "0-0";
+
+/// A store in Redis. Connects when first asked, and again by itself after any error.
+pub struct RedisStore {
+    keys: Keys,
+    shared: Shared,
+    blocking: Blocking,
+    commit: Script,
+    declare: Script,
+}
+
+impl RedisStore {
+    /// The scope `scope` in the Redis at `url` (`redis://…`, or `rediss://…` with TLS). Does not connect.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] if `url` is not a Redis URL, or `scope` is not spelled like a breaker's name.
+    pub fn new(url: &str, scope: &str) -> Result<RedisStore, StoreError> {
+        let unusable = |setting, problem| StoreError::Unusable { setting, problem };
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            return Err(unusable("URL", "it has to start with redis:// or rediss://"));
+        }
+        // The cause may quote the URL, and with it a password.
+        let client = Client::open(url)
+            .map_err(|_| unusable("URL", "it has to be redis[s]://[user[:password]@]host[:port][/number]"))?;
+        if !is_breaker_name(scope) {
+            return Err(unusable("scope", "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first"));
+        }
+        Ok(RedisStore {
+            keys: Keys::new(scope),
+            shared: Shared::new(client.clone()),
+            blocking: Blocking::new(client),
+            commit: Script::new(include_str!("redis/commit.lua")),
+            declare: Script::new(include_str!("redis/declare.lua")),
+        })
+    }
+
+    async fn ask<T: redis::FromRedisValue>(
+        &self,
+        doing: &'static str,
+        pipeline: Pipeline,
+    ) -> Result<T, StoreError> {
+        let request = async |mut connection| pipeline.query_async(&mut connection).await;
+        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+    }
+
+    async fn run<T: redis::FromRedisValue>(
+        &self,
+        doing: &'static str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let request = async |mut connection| script.invoke_async(&mut connection).await;
+        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+    }
+
+    /// The script's arguments for one write.
+    fn add_write(
+        &self,
+        script: &mut ScriptInvocation<'_>,
+        epoch: &Epoch,
+        write: &Write,
+    ) -> Result<(), StoreError> {
+        let Keys { breakers, monitors, .. } = &self.keys;
+        match write {
+            Write::Breaker { id, expected, record: value, flag } => {
+                let (before, after) = match flag {
+                    Some(flag) => published_parts(id.as_str(), epoch, flag)?,
+                    None => Default::default(),
+                };
+                script.arg(BREAKERS_KEY).arg(id.as_str()).arg(*expected);
+                script.arg(record(breakers, expected + 1, value)?).arg(before).arg(after);
+            }
+            Write::Monitor { monitor_id, expected, seen } => {
+                script.arg(MONITORS_KEY).arg(*monitor_id).arg(*expected);
+                script.arg(record(monitors, expected + 1, seen)?).arg("").arg("");
+            }
+        }
+        Ok(())
+    }
+
+    /// What `meta` says; none without an epoch.
+    fn parse_meta(&self, mut meta: HashMap<String, String>) -> Result<Option<Meta>, StoreError> {
+        let Some(epoch) = meta.remove("epoch") else { return Ok(None) };
+        let place = |field: &str| format!("{} {field}", self.keys.meta);
+        let rev = meta.get("rev").map_or(Ok(0), |rev| rev.parse());
+        let rev = rev.map_err(|_| foreign(&place("rev"), "a number", None))?;
+        let declared = serde_json::from_str(meta.get("declared").map_or("", String::as_str))
+            .map_err(|error| foreign(&place("declared"), "declarations", Some(error)))?;
+        Ok(Some(Meta { epoch: Epoch::from_stored(epoch), rev, declared }))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("meta", &self.keys.meta).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError> {
+        let mut script = self.declare.prepare_invoke();
+        script.key(&self.keys.meta).arg(Epoch::random().as_str()).arg(json(&self.keys.meta, declared)?);
+        Ok(Epoch::from_stored(self.run("declaring", &script).await?))
+    }
+
+    async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
+        let Keys { meta, breakers, monitors, .. } = &self.keys;
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME").cmd("HGET").arg(meta).arg("epoch");
+        // HMGET without fields is an error; HMGET of a field that nothing has keeps the answer's shape.
+        let fields = ids.iter().map(BreakerId::as_str).chain([""]).collect::<Vec<_>>();
+        pipeline.cmd("HMGET").arg(breakers).arg(fields);
+        let monitor_field = monitor_id.map(|monitor_id| monitor_id.to_string()).unwrap_or_default();
+        pipeline.cmd("HGET").arg(monitors).arg(&monitor_field);
+
+        type Answer = (Time, Option<String>, Vec<Option<String>>, Option<String>);
+        let (time, epoch, records, monitor): Answer = self.ask("reading breakers", pipeline).await?;
+        let parse_breaker = |(id, text): (&BreakerId, Option<String>)| {
+            text.map(|text| parse_record((breakers, id.as_str()), "a breaker", &text)).transpose()
+        };
+        let parse_monitor = |text: String| parse_record((monitors, &monitor_field), "a monitor", &text);
+        Ok(Read {
+            now_ms: unix_ms(time),
+            epoch: epoch.map(Epoch::from_stored),
+            breakers: ids.iter().zip(records).map(parse_breaker).collect::<Result<_, _>>()?,
+            monitor: monitor.map(parse_monitor).transpose()?,
+        })
+    }
+
+    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
+        let Keys { meta, flags, changes, breakers, monitors } = &self.keys;
+        let mut taken = Vec::with_capacity(writes.len());
+        for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
+            let mut script = self.commit.prepare_invoke();
+            script.key(meta).key(flags).key(changes).key(breakers).key(monitors);
+            script.arg(epoch.as_str()).arg(CHANGES_KEPT);
+            for write in part {
+                self.add_write(&mut script, epoch, write)?;
+            }
+            match self.run::<Option<Vec<bool>>>("writing breakers", &script).await? {
+                Some(of_part) => taken.extend(of_part),
+                None => return Ok(Committed::OtherEpoch),
+            }
+        }
+        Ok(Committed::Taken(taken))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let Keys { meta, flags, changes, .. } = &self.keys;
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("TIME").cmd("HGETALL").arg(meta).cmd("HGETALL").arg(flags);
+        pipeline.cmd("XREVRANGE").arg(changes).arg("+").arg("-").arg("COUNT").arg(1);
+
+        type Answer = (Time, HashMap<String, String>, Vec<(Vec<u8>, Vec<u8>)>, StreamRangeReply);
+        let (time, meta, found, last): Answer = self.ask("reading all flags", pipeline).await?;
+        let (mut flags, mut unreadable) = (Vec::with_capacity(found.len()), Vec::new());
+        for (id, json) in found {
+            let id = BreakerId::from_stored(String::from_utf8_lossy(&id).into_owned());
+            match parse_published(&id, &json) {
+                Some(published) => flags.push((id, published)),
+                None => unreadable.push(id),
+            }
+        }
+        let position = last.ids.into_iter().next().map_or_else(|| STREAM_START.to_owned(), |entry| entry.id);
+        let (meta, position) = (self.parse_meta(meta)?, Position(position));
+        Ok(Snapshot { now_ms: unix_ms(time), meta, flags, unreadable, position })
+    }
+
+    async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
+        // BLOCK 0 would wait for ever.
+        let block_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(CHANGES_PER_READ_MAX).arg("BLOCK").arg(block_ms);
+        command.arg("STREAMS").arg(&self.keys.changes).arg(&position.0);
+        let request = async |mut connection| command.query_async(&mut connection).await;
+        let answer: Result<Option<StreamReadReply>, RedisError> = self.blocking.ask(wait, request).await;
+        let answer = answer.map_err(|error| store_error("waiting for changes", error))?;
+        let entries = answer.into_iter().flat_map(|answer| answer.keys).flat_map(|stream| stream.ids);
+        let entries: Vec<_> = entries.collect();
+        if let Some(last) = entries.last() {
+            position.0.clone_from(&last.id);
+        }
+        Ok(entries.iter().filter_map(parse_change).collect())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("PING").ignore();
+        self.ask("asking whether it is there", pipeline).await
+    }
+}
+
+/// Redis's TIME: seconds and microseconds.
+type Time = (i64, i64);
+
+fn unix_ms((seconds, microseconds): Time) -> i64 {
+    seconds.saturating_mul(1_000).saturating_add(microseconds / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusable_settings_are_refused_without_a_connection_and_without_telling_the_password() {
+        let cases = [
+            ("http://:hunter2@h", "default", "URL"),
+            ("redis://:hunter2@", "default", "URL"),
+            ("redis://:hunter2@h/x", "default", "URL"),
+            ("redis://:hunter2@h", "", "scope"),
+            ("redis://:hunter2@h", "a}b", "scope"),
+        ];
+        for (url, scope, setting) in cases {
+            let error = RedisStore::new(url, scope).unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(setting) && !told.contains("hunter2"), "{url} {scope}: {told}");
+            assert!(!error.is_retryable());
+        }
+        let store = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap();
+        assert_eq!(format!("{store:?}"), r#"RedisStore { meta: "cutout:{default}:meta", .. }"#);
+    }
+}

@@ -1,0 +1,152 @@
+//! How things are spelled in Redis: keys, records, flags, changes. `docs/redis.md` is the reference.
+//!
+//! A record is `<revision> <json>`, so that the script compares a word and parses nothing. A flag's JSON holds its
+//! `rev`, which only the script knows, so it goes there in two parts. Pure.
+
+use crate::store::{Change, Epoch, PUBLISHED_VERSION, Published, StoreError, Stored};
+use cutout_core::{BreakerId, Flag};
+use redis::streams::StreamId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The keys of one scope. The braces put them in one cluster slot.
+pub(super) struct Keys {
+    pub(super) meta: String,
+    pub(super) flags: String,
+    pub(super) changes: String,
+    pub(super) breakers: String,
+    pub(super) monitors: String,
+}
+
+impl Keys {
+    pub(super) fn new(scope: &str) -> Keys {
+        let key = |name: &str| format!("cutout:{{{scope}}}:{name}");
+        Keys {
+            meta: key("meta"),
+            flags: key("flags"),
+            changes: key("changes"),
+            breakers: key("breakers"),
+            monitors: key("monitors"),
+        }
+    }
+}
+
+/// JSON of a value that always has one.
+pub(super) fn json<T: Serialize>(place: &str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| foreign(place, "JSON", Some(error)))
+}
+
+/// A record as it is stored under `revision`.
+pub(super) fn record<T: Serialize>(place: &str, revision: u64, value: &T) -> Result<String, StoreError> {
+    Ok(format!("{revision} {}", json(place, value)?))
+}
+
+/// A record as it was stored.
+pub(super) fn parse_record<T: DeserializeOwned>(
+    (key, field): (&str, &str),
+    wanted: &'static str,
+    text: &str,
+) -> Result<Stored<T>, StoreError> {
+    let refuse = |error| foreign(&format!("{key} {field}"), wanted, error);
+    let (revision, json) = text.split_once(' ').ok_or_else(|| refuse(None))?;
+    let revision = revision.parse().map_err(|_| refuse(None))?;
+    let value = serde_json::from_str(json).map_err(|error| refuse(Some(error)))?;
+    Ok(Stored { revision, value })
+}
+
+/// The JSON of a [`Published`] before and after its `rev`.
+pub(super) fn published_parts(
+    place: &str,
+    epoch: &Epoch,
+    flag: &Flag,
+) -> Result<(String, String), StoreError> {
+    let before = format!(r#"{{"v":{PUBLISHED_VERSION},"epoch":{},"rev":"#, json(place, epoch)?);
+    let flag = json(place, flag)?;
+    let after = format!(",{}", flag.strip_prefix('{').unwrap_or(&flag));
+    Ok((before, after))
+}
+
+/// A flag as it stands in Redis; none if this version cannot read it.
+pub(super) fn parse_published(id: &BreakerId, json: &[u8]) -> Option<Published> {
+    match serde_json::from_slice::<Published>(json) {
+        Ok(published) if published.v == PUBLISHED_VERSION => Some(published),
+        Ok(published) => {
+            tracing::warn!(breaker = %id, v = published.v, "a flag of another version: what was known of it stays");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(breaker = %id, %error, "a flag that cannot be read: what was known of it stays");
+            None
+        }
+    }
+}
+
+/// A change as it stands in the stream; none if this version cannot read it, which leaves a gap for the follower.
+pub(super) fn parse_change(entry: &StreamId) -> Option<Change> {
+    let id = BreakerId::from_stored(entry.get("breaker")?);
+    let flag: Vec<u8> = entry.get("flag")?;
+    Some(Change { published: parse_published(&id, &flag)?, id })
+}
+
+pub(super) fn foreign(place: &str, wanted: &'static str, source: Option<serde_json::Error>) -> StoreError {
+    StoreError::Foreign { place: place.to_owned(), wanted, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cutout_core::State;
+    use cutout_core::flag::{Next, Ramp};
+
+    #[test]
+    fn the_script_and_serde_write_the_same_flag() {
+        let ramp = Some(Ramp { from_ms: 1, to_ms: 2, from_ppm: 100_000 });
+        let next = Some(Next { at_ms: 2, state: State::Closed });
+        let flags = [
+            Flag::default(),
+            Flag { state: State::Open, since_ms: -5, ..Flag::default() },
+            Flag { state: State::HalfOpen, since_ms: 1_795_223_705_000, ramp, next },
+        ];
+        for flag in flags {
+            let epoch = Epoch::from_stored(r#"with "quotes" and \"#.into());
+            let (before, after) = published_parts("here", &epoch, &flag).unwrap();
+            let published = Published { v: PUBLISHED_VERSION, epoch, rev: 9_007_199_254_740_993, flag };
+            assert_eq!(
+                format!("{before}9007199254740993{after}"),
+                serde_json::to_string(&published).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn a_published_flag_reads_as_the_document_says() {
+        let documented =
+            br#"{"v":1,"epoch":"9f3a6c0d5e1b7a42","rev":17,"state":"half-open","since_ms":1795223705000,
+            "ramp":{"from_ms":1795223705000,"to_ms":1795224005000,"from_ppm":100000},
+            "next":{"at_ms":1795224005000,"state":"closed"},"of_tomorrow":{"x":[1]}}"#;
+        let id = BreakerId::new("bank-charge", &["0001"]);
+        let published = parse_published(&id, documented).unwrap();
+        assert_eq!((published.rev, published.flag.state), (17, State::HalfOpen));
+        assert_eq!(published.flag.next, Some(Next { at_ms: 1_795_224_005_000, state: State::Closed }));
+        for unreadable in [
+            &b"{\"v\":2,\"epoch\":\"a\",\"rev\":1,\"state\":\"open\",\"since_ms\":1}"[..],
+            b"",
+            b"\xff",
+            b"{}",
+        ] {
+            assert_eq!(parse_published(&id, unreadable), None);
+        }
+    }
+
+    #[test]
+    fn a_record_is_a_revision_and_json() {
+        let text = record("here", 3, &["a b"]).unwrap();
+        assert_eq!(text, r#"3 ["a b"]"#);
+        let stored: Stored<Vec<String>> = parse_record(("key", "field"), "a list", &text).unwrap();
+        assert_eq!((stored.revision, stored.value), (3, vec!["a b".to_owned()]));
+        for bad in ["", "3", "x []", "3 {"] {
+            let error = parse_record::<Vec<String>>(("key", "field"), "a list", bad).unwrap_err();
+            assert_eq!(error.to_string(), "key field holds a value that is not readable as a list", "{bad}");
+        }
+    }
+}
