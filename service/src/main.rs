@@ -1,1 +1,70 @@
-fn main() {}
+//! The `cutout-service` binary: settings from the environment, one router, until a signal.
+
+use cutout_service::{Limits, Service, Settings, serve};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code for settings that cannot be used.
+const EXIT_SETTINGS: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Before anything may use TLS. An error means that there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    log_as_json();
+    let variables = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let settings =
+        match Settings::read(&variables.collect::<BTreeMap<_, _>>(), &|path| std::fs::read_to_string(path)) {
+            Ok(settings) => settings,
+            Err(problems) => {
+                // If standard error is closed there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "{problems}");
+                return ExitCode::from(EXIT_SETTINGS);
+            }
+        };
+    match run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The program: listen, serve and run until a signal, drain.
+async fn run(settings: Settings) -> std::io::Result<()> {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let listener = TcpListener::bind(settings.listen).await?;
+    tracing::info!(listen = %listener.local_addr()?, "listening");
+    let service = Service::new(settings.parts);
+    let router = service.router().merge(service.probes());
+    tokio::select! {
+        () = serve(listener, router, Limits::default(), first(interrupt, terminate)) => {}
+        // Never ends: it is dropped when serving has ended.
+        () = service.run() => {}
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn first(mut interrupt: Signal, mut terminate: Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// JSON lines on standard output, panics among them; `RUST_LOG` chooses, `info` unless set.
+fn log_as_json() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, error = panic.payload_as_str(), "panic");
+    }));
+}

@@ -1,0 +1,158 @@
+//! `POST /dd_circuit_breaker/callback`: from a signed body to 200, which means committed.
+//!
+//! The order is the defence: size, then signature over the raw bytes, then parsing, then the address it was sent to.
+//! Nobody without a secret reaches the parser or the store. Any answer but 200 is an error for the function, which
+//! sends the callback again.
+//!
+//! Left out: limits that hold for all routes (`limits`).
+
+use crate::Shared;
+use crate::answer;
+use crate::apply::{self, Applied, ApplyError};
+use crate::chain::Chain;
+use axum::Json;
+use axum::body::{Bytes, HttpBody};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request, State};
+use axum::response::{IntoResponse, Response};
+use cutout_core::Callback;
+use cutout_core::report::CALLBACK_SCHEMA;
+use cutout_core::webhook::{self, VerifyError};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Instant;
+use url::Url;
+
+/// The path of the callback in a service.
+pub const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
+/// The largest body that is read.
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a callback was turned away.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the body exceeds {BODY_MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("the body could not be received")]
+    Cut(#[source] BytesRejection),
+    #[error("the callback is not authentic")]
+    Unauthentic(#[source] VerifyError),
+    #[error("the body is not a callback")]
+    Malformed(#[source] serde_json::Error),
+    #[error("the callback has the schema {0:?}, this version reads {CALLBACK_SCHEMA}")]
+    Schema(String),
+    #[error("the callback was sent to {to:?}, which is not CUTOUT_PUBLIC_URL, {public_url}")]
+    Elsewhere { to: String, public_url: Url },
+    #[error("the callback was not applied")]
+    NotApplied(#[source] ApplyError),
+}
+
+impl Refusal {
+    /// The status and what the sender is told.
+    fn answer(&self) -> (StatusCode, String) {
+        let fixed = |status, text: &str| (status, text.to_owned());
+        match self {
+            Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+            Refusal::Cut(_) => (StatusCode::BAD_REQUEST, self.to_string()),
+            Refusal::Unauthentic(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
+            Refusal::Malformed(_) | Refusal::Schema(_) => {
+                (StatusCode::BAD_REQUEST, format!("the body is not a callback of schema {CALLBACK_SCHEMA}"))
+            }
+            Refusal::Elsewhere { .. } => fixed(
+                StatusCode::UNAUTHORIZED,
+                "the callback is addressed to another URL than this service's",
+            ),
+            Refusal::NotApplied(ApplyError::Undeclared(undeclared)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, undeclared.to_string())
+            }
+            Refusal::NotApplied(ApplyError::Store(_) | ApplyError::Contended) => {
+                fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again")
+            }
+        }
+    }
+}
+
+/// The handler.
+pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let started = Instant::now();
+    let callback = match authentic(&shared, request, Timestamp::now().as_second()).await {
+        Ok(callback) => callback,
+        Err(refusal) => return turn_away(&refusal, None, started),
+    };
+    match apply::apply(&*shared.parts.store, &shared.parts.declarations, &callback).await {
+        Ok(applied) => accept(&applied, &callback, started),
+        Err(error) => turn_away(&Refusal::NotApplied(error), Some(callback.monitor_id), started),
+    }
+}
+
+/// The callback in a request that may be believed at `now_secs`, Unix.
+async fn authentic(shared: &Shared, request: Request, now_secs: i64) -> Result<Callback, Refusal> {
+    let headers = request.headers().clone();
+    let body = body(request).await?;
+    let text = |name| header_text(&headers, name);
+    let (id, timestamp) = (text(webhook::ID_HEADER), text(webhook::TIMESTAMP_HEADER));
+    let signatures = text(webhook::SIGNATURE_HEADER);
+    webhook::verify(&shared.parts.secrets, id, timestamp, signatures, &body, now_secs)
+        .map_err(Refusal::Unauthentic)?;
+    let callback: Callback = serde_json::from_slice(&body).map_err(Refusal::Malformed)?;
+    if callback.schema != CALLBACK_SCHEMA {
+        return Err(Refusal::Schema(callback.schema));
+    }
+    match &shared.parts.public_url {
+        Some(public_url) if Url::parse(&callback.to).as_ref() != Ok(public_url) => {
+            Err(Refusal::Elsewhere { to: callback.to, public_url: public_url.clone() })
+        }
+        _ => Ok(callback),
+    }
+}
+
+/// The whole body. What announces itself as too large is not read at all.
+async fn body(request: Request) -> Result<Bytes, Refusal> {
+    if request.body().size_hint().lower() > BODY_MAX_BYTES as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+        _ => Refusal::Cut(rejection),
+    })
+}
+
+/// A header's text; empty if it is missing or not text, which no signature fits.
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn accept(applied: &Applied, callback: &Callback, started: Instant) -> Response {
+    let Applied { applied, changed, unkeyed } = applied;
+    tracing::info!(
+        result = "committed",
+        status = StatusCode::OK.as_u16(),
+        ms = ms_since(started),
+        monitor_id = callback.monitor_id,
+        groups = callback.report.as_ref().map_or(0, |report| report.groups.len()),
+        applied,
+        changed,
+        unkeyed = unkeyed.len(),
+        // One reason shows what is wrong; thousands of groups would all have the same.
+        unkeyed_first = unkeyed.first(),
+        "callback"
+    );
+    Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
+}
+
+fn turn_away(refusal: &Refusal, monitor_id: Option<u64>, started: Instant) -> Response {
+    let (status, text) = refusal.answer();
+    let (ms, error) = (ms_since(started), Chain(refusal));
+    let (result, code) = ("refused", status.as_u16());
+    if status.is_server_error() {
+        tracing::error!(result, status = code, ms, monitor_id, %error, "callback");
+    } else {
+        tracing::warn!(result, status = code, ms, monitor_id, %error, "callback");
+    }
+    answer::error(status, &text)
+}
+
+fn ms_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

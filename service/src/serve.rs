@@ -1,0 +1,114 @@
+//! Serves a Router over HTTP/1 within the limits that a Router cannot hold.
+//!
+//! `axum::serve` 0.8 lets a client that never finishes its headers stay for ever and takes any number of connections,
+//! so this runs hyper's own builder: a time limit for headers (which also ends idle connections), a maximum of
+//! connections, and a drain with a deadline.
+//!
+//! Left out: TLS, which ends in front of the service.
+
+use crate::chain::Chain;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long a client may take for its headers, and stay without a request.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many connections are open at once; more wait in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long requests may go on after the shutdown began: longer than one request may take, shorter than the 30 s
+/// after which orchestrators kill.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// The wait after a failed accept: out of file descriptors, trying again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits of [`serve`].
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// See [`HEADER_READ_TIMEOUT`].
+    pub header_read_timeout: Duration,
+    /// See [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// See [`DRAIN_TIMEOUT`].
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_read_timeout: HEADER_READ_TIMEOUT,
+            connections_max: CONNECTIONS_MAX,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `shutdown`, then takes no more connections and lets the requests at work end
+/// within the drain limit.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept_all(&listener, &router, limits, &graceful, &mut connections) => {}
+        () = shutdown => {}
+    }
+    // Nobody accepts any more: the next connection is refused by the system and goes to another instance.
+    drop(listener);
+    tracing::info!(connections = graceful.count(), "draining");
+    if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "cut at the end of the drain limit");
+    }
+}
+
+/// Accepts connections for ever; each runs as a task that dies with `connections`.
+async fn accept_all(
+    listener: &TcpListener,
+    router: &Router,
+    limits: Limits,
+    graceful: &GracefulShutdown,
+    connections: &mut JoinSet<()>,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    // The semaphore is never closed, so this loop ends only with its future.
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let stream = accept(listener).await;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_read_timeout)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                // A client that went away or was too slow: its own matter, and frequent.
+                tracing::debug!(error = %Chain(&error), "connection");
+            }
+            drop(place);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// The next connection, however often accepting fails.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

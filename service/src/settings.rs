@@ -1,0 +1,341 @@
+//! The binary's settings, from environment variables and the breakers' file.
+//!
+//! All mistakes are told at once, those in the file too, so that a deployment is repaired in one go. Texts name the
+//! variable and the remedy, never the value of a secret. Nothing here reads the environment or a file by itself: both
+//! are arguments.
+
+use crate::chain::Chain;
+use crate::{Parts, breakers, nearest};
+use cutout_core::webhook::Secret;
+use cutout_core::{Declaration, Problems};
+use cutout_flags::{MEMORY_URL, Store};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use url::Url;
+
+const LISTEN: &str = "CUTOUT_LISTEN";
+const REDIS_URL: &str = "CUTOUT_REDIS_URL";
+const SCOPE: &str = "CUTOUT_SCOPE";
+const BREAKERS: &str = "CUTOUT_BREAKERS";
+const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
+const PUBLIC_URL: &str = "CUTOUT_PUBLIC_URL";
+const KNOWN: [&str; 6] = [BREAKERS, LISTEN, PUBLIC_URL, REDIS_URL, SCOPE, SIGNING_SECRETS];
+/// What later versions will know.
+const LATER: [&str; 1] = ["CUTOUT_OPERATORS"];
+const PREFIX: &str = "CUTOUT_";
+
+/// Where the service listens unless told otherwise: not reachable from outside.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The scope unless told otherwise.
+pub const SCOPE_DEFAULT: &str = "default";
+
+/// Everything that the binary needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What the service is made of.
+    pub parts: Parts,
+}
+
+/// Reads a file; [`std::fs::read_to_string`] in the binary.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> std::io::Result<String>;
+
+impl Settings {
+    /// Reads the settings. An empty variable counts as not set.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn read(variables: &BTreeMap<String, String>, read_file: ReadFile<'_>) -> Result<Settings, Problems> {
+        let mut reader = Reader { variables, problems: Problems::default() };
+        reader.refuse_others();
+        let listen = reader.listen();
+        let declarations = reader.declarations(read_file);
+        let secrets = reader.secrets();
+        let public_url = reader.public_url();
+        let store = reader.store(listen);
+        match (store, reader.problems.or(())) {
+            (Some(store), Ok(())) => {
+                Ok(Settings { listen, parts: Parts { store, declarations, secrets, public_url } })
+            }
+            (_, Err(problems)) => Err(problems),
+            // `Reader::store` notes why there is none.
+            (None, Ok(())) => Err(Problems::default()),
+        }
+    }
+}
+
+/// Reads one variable after the other and notes what is wrong.
+struct Reader<'a> {
+    variables: &'a BTreeMap<String, String>,
+    problems: Problems,
+}
+
+impl<'a> Reader<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be set; `what` says for what.
+    fn required(&mut self, name: &str, what: &str) -> Option<&'a str> {
+        let value = self.get(name);
+        if value.is_none() {
+            self.problems.note(format!("{name} is not set: {what}"));
+        }
+        value
+    }
+
+    /// Notes variables that look like settings of Cutout and are none of this service.
+    fn refuse_others(&mut self) {
+        let ours = |name: &&String| name.starts_with(PREFIX) && !is_service_link(name);
+        for name in self.variables.keys().filter(ours).map(String::as_str) {
+            if LATER.contains(&name) {
+                self.problems.note(format!("{name} is not yet supported by this version: remove it"));
+            } else if !KNOWN.contains(&name) {
+                self.problems.note(format!("{name} is not a setting: {}", nearest::remedy(name, &KNOWN)));
+            }
+        }
+    }
+
+    fn listen(&mut self) -> SocketAddr {
+        let Some(text) = self.get(LISTEN) else { return LISTEN_DEFAULT };
+        text.parse().unwrap_or_else(|_| {
+            let form = "an IP address and a port, such as 0.0.0.0:8080";
+            self.problems.note(format!("{LISTEN} is {form}, not {text:?}"));
+            LISTEN_DEFAULT
+        })
+    }
+
+    fn declarations(&mut self, read_file: ReadFile<'_>) -> Vec<Declaration> {
+        let Some(path) = self.required(BREAKERS, "the path of the file that declares the breakers") else {
+            return Vec::new();
+        };
+        let declarations = match read_file(Path::new(path)) {
+            Ok(text) => breakers::parse(path, &text),
+            Err(error) => {
+                self.problems.note(format!("{BREAKERS}: the file {path} cannot be read: {error}"));
+                return Vec::new();
+            }
+        };
+        declarations.unwrap_or_else(|problems| {
+            self.problems.extend(problems);
+            Vec::new()
+        })
+    }
+
+    fn secrets(&mut self) -> Vec<Secret> {
+        let what = "the secret, or secrets, that callbacks are signed with (whsec_…, parted by commas)";
+        let mut secrets = Vec::new();
+        for (place, text) in
+            self.required(SIGNING_SECRETS, what).into_iter().flat_map(|all| all.split(',')).enumerate()
+        {
+            match text.trim().parse() {
+                Ok(secret) => secrets.push(secret),
+                Err(error) => {
+                    self.problems.note(format!("{SIGNING_SECRETS}, entry {}: {error}", place + 1));
+                }
+            }
+        }
+        secrets
+    }
+
+    fn public_url(&mut self) -> Option<Url> {
+        let text = self.get(PUBLIC_URL)?;
+        let usable = |url: &Url| {
+            matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none()
+        };
+        let url = Url::parse(text).ok().filter(usable);
+        if url.is_none() {
+            // The text is not shown: somebody may have written a password into it.
+            let what = "the whole URL that monitors name, such as https://service-a.example/dd_circuit_breaker/callback";
+            self.problems
+                .note(format!("{PUBLIC_URL} is not an http(s) URL without user and password: it is {what}"));
+        }
+        url
+    }
+
+    /// The store, which connects when it is first used.
+    fn store(&mut self, listen: SocketAddr) -> Option<Arc<dyn Store>> {
+        let what =
+            "the Redis that keeps the flags, such as redis://redis.internal:6379, or rediss:// for TLS";
+        let url = self.required(REDIS_URL, what)?;
+        if url == MEMORY_URL && !listen.ip().is_loopback() {
+            self.problems.note(format!(
+                "{REDIS_URL} is {MEMORY_URL}, which serves one process and forgets at its end: name a Redis, or let {LISTEN} be a loopback address"
+            ));
+            return None;
+        }
+        if url == MEMORY_URL {
+            tracing::warn!(
+                "flags are kept in memory: no other process sees them, and they are lost at the end"
+            );
+        }
+        match cutout_flags::open(url, self.get(SCOPE).unwrap_or(SCOPE_DEFAULT)) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                self.problems.note(format!("{REDIS_URL}, {SCOPE}: {}", Chain(&error)));
+                None
+            }
+        }
+    }
+}
+
+/// Whether Kubernetes or Docker set this variable for a service that happens to be named `cutout…`.
+fn is_service_link(name: &str) -> bool {
+    let marks = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"];
+    marks.iter().any(|mark| name.contains(mark)) || name.ends_with("_PORT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const FILE: &str = "[[breaker]]\nname = \"a\"\nmonitors = { ids = [1] }\n";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::read(&variables.collect(), &|path| match path.to_str() {
+            Some("/etc/good.toml") => Ok(FILE.to_owned()),
+            Some("/etc/bad.toml") => Ok(format!("{FILE}mode = \"watch\"\nramp = 5\n")),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    fn good() -> Vec<(&'static str, &'static str)> {
+        vec![
+            (REDIS_URL, "redis://user:redis-password@127.0.0.1:6379"),
+            (BREAKERS, "/etc/good.toml"),
+            (SIGNING_SECRETS, SECRET),
+        ]
+    }
+
+    fn mistakes(variables: &[(&str, &str)]) -> Vec<String> {
+        read(variables).expect_err("there is a mistake").iter().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default_and_what_is_set_arrives() {
+        let settings = read(&good()).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.parts.public_url, None);
+        let mut all = good();
+        all.extend([(LISTEN, "[::1]:9"), (PUBLIC_URL, "https://a.example/cb"), (SCOPE, "payments")]);
+        all[2].1 = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let settings = read(&all).unwrap();
+        assert_eq!(settings.listen.to_string(), "[::1]:9");
+        assert_eq!(settings.parts.public_url.as_ref().map(Url::as_str), Some("https://a.example/cb"));
+        assert_eq!((settings.parts.secrets.len(), settings.parts.declarations.len()), (2, 1));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_those_of_the_file_too() {
+        let told = mistakes(&[
+            (LISTEN, "localhost:8080"),
+            (BREAKERS, "/etc/bad.toml"),
+            (SIGNING_SECRETS, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,,nonsense"),
+            (PUBLIC_URL, "service-a"),
+            ("CUTOUT_REDIS_ULR", "redis://x"),
+            ("CUTOUT_OPERATORS", "ann:hash:admin"),
+        ]);
+        let expected = [
+            "CUTOUT_OPERATORS is not yet supported",
+            "CUTOUT_REDIS_ULR is not a setting: did you mean CUTOUT_REDIS_URL?",
+            "CUTOUT_LISTEN is an IP address and a port",
+            "/etc/bad.toml, line 4: mode of breaker a is not yet supported",
+            "/etc/bad.toml, line 5: ramp is a text",
+            "CUTOUT_SIGNING_SECRETS, entry 2: a signing secret starts with whsec_",
+            "CUTOUT_SIGNING_SECRETS, entry 3: a signing secret starts with whsec_",
+            "CUTOUT_PUBLIC_URL is not an http(s) URL",
+            "CUTOUT_REDIS_URL is not set",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_must_be_set_has_a_default() {
+        for missing in [REDIS_URL, BREAKERS, SIGNING_SECRETS] {
+            for value in [None, Some(""), Some("  ")] {
+                let mut variables = good();
+                variables.retain(|(name, _)| *name != missing);
+                variables.extend(value.map(|value| (missing, value)));
+                let told = mistakes(&variables);
+                assert!(
+                    told.len() == 1 && told[0].starts_with(&format!("{missing} is not set: ")),
+                    "{told:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let mut variables = good();
+        variables[1].1 = "/etc/none.toml";
+        let told = mistakes(&variables);
+        assert!(told.len() == 1 && told[0].contains("the file /etc/none.toml cannot be read"), "{told:?}");
+    }
+
+    #[test]
+    fn memory_is_for_loopback_alone() {
+        for (listen, allowed) in [
+            ("127.0.0.1:0", true),
+            ("127.8.0.1:0", true),
+            ("[::1]:0", true),
+            ("0.0.0.0:0", false),
+            ("10.0.0.1:0", false),
+        ] {
+            let mut variables = good();
+            variables[0].1 = "memory:";
+            variables.push((LISTEN, listen));
+            let told = read(&variables);
+            assert_eq!(told.is_ok(), allowed, "{listen}");
+            if let Err(told) = told {
+                assert!(told.to_string().contains("serves one process"), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_no_store_is_told() {
+        for (name, value) in [(REDIS_URL, "http://127.0.0.1"), (REDIS_URL, "redis"), (SCOPE, "a{b}")] {
+            let mut variables = good();
+            variables.retain(|(kept, _)| *kept != name);
+            variables.push((name, value));
+            let told = mistakes(&variables);
+            assert!(told.len() == 1 && told[0].starts_with("CUTOUT_REDIS_URL, CUTOUT_SCOPE: "), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_orchestrator_sets_for_a_service_named_cutout_is_no_mistake() {
+        let mut variables = good();
+        variables.extend([
+            ("CUTOUT_SERVICE_SERVICE_HOST", "10.0.0.1"),
+            ("CUTOUT_SERVICE_SERVICE_PORT_HTTP", "80"),
+            ("CUTOUT_SERVICE_PORT", "tcp://10.0.0.1:80"),
+            ("CUTOUT_SERVICE_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("OTHER", "x"),
+        ]);
+        assert!(read(&variables).is_ok());
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let shown = format!("{:?}", read(&good()).unwrap());
+        assert!(shown.contains("127.0.0.1:8080"), "{shown}");
+        let mut wrong = good();
+        wrong[0].1 = "redis://user:redis-password@127.0.0.1:notaport";
+        wrong[2].1 = "whsec_MfKQ9r8GKYqrTwjU";
+        wrong.push((PUBLIC_URL, "https://user:url-password@a.example/"));
+        let told = read(&wrong).unwrap_err().to_string();
+        for secret in ["MfKQ9r8G", "redis-password", "url-password"] {
+            assert!(!shown.contains(secret) && !told.contains(secret), "{shown} {told}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What time alone brings: the end of half-open, and hints that no report agreed with.
+//!
+//! A flag carries its own future (`next`), so callers need nobody for it; these timers make the store say the same.
+//! Every instance follows the flags and runs them, each a little later by chance; compare-and-set lets one through.
+//! Nothing is forgotten: what could not be written stays due here, and the flag in the store still shows it.
+
+use crate::Shared;
+use crate::backoff::Backoff;
+use crate::chain::Chain;
+use crate::decision::{Decision, decide};
+use cutout_core::{Breaker, BreakerId};
+use cutout_flags::{Committed, Read, Sink, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How much later than its time an instance may act, so that not all of them write at once.
+pub(crate) const JITTER_MAX_MS: i64 = 500;
+
+/// What is due and when. The follower fills it.
+#[derive(Default)]
+pub(crate) struct Due {
+    queue: Mutex<Queue>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: BTreeMap<BreakerId, Entry>,
+    /// The store's clock less this machine's.
+    offset_ms: i64,
+}
+
+/// When to look at a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    /// The flag's change number: a later flag replaces what this one says.
+    rev: u64,
+    /// The store's clock, jitter included.
+    wake_ms: i64,
+}
+
+impl Entry {
+    fn new(rev: u64, at_ms: i64) -> Entry {
+        Entry { rev, wake_ms: at_ms.saturating_add(fastrand::i64(..JITTER_MAX_MS)) }
+    }
+}
+
+impl Sink for Due {
+    fn update(&self, updates: &[Update]) {
+        let mut queue = self.queue();
+        for Update { id, flag } in updates {
+            let next = flag.as_ref().and_then(|published| Some((published.rev, published.flag.next?.at_ms)));
+            match next {
+                Some((rev, at_ms)) => queue.entries.insert(id.clone(), Entry::new(rev, at_ms)),
+                None => queue.entries.remove(id),
+            };
+        }
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    fn synced(&self, at: &Synced) {
+        self.queue().offset_ms = at.offset_ms;
+        self.changed.notify_one();
+    }
+
+    fn failed(&self, error: &StoreError) {
+        tracing::warn!(error = %Chain(error), "the flags cannot be followed: trying again");
+    }
+}
+
+impl Due {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Every change of the queue is one step, so a panic leaves it whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something is due, and gives at most one script of it.
+    async fn wait(&self) -> Vec<(BreakerId, Entry)> {
+        loop {
+            let (batch, wait_ms) = self.queue().due(Timestamp::now().as_millisecond());
+            if !batch.is_empty() {
+                return batch;
+            }
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = sleep_or_for_ever(wait_ms) => {}
+            }
+        }
+    }
+
+    /// Puts what a look at the breaker brought in the place of `entry`, unless a later flag has come meanwhile.
+    fn settle(&self, id: &BreakerId, entry: Entry, next_at_ms: Option<i64>) {
+        let mut queue = self.queue();
+        if queue.entries.get(id) == Some(&entry) {
+            match next_at_ms {
+                Some(at_ms) => queue.entries.insert(id.clone(), Entry::new(entry.rev, at_ms)),
+                None => queue.entries.remove(id),
+            };
+        }
+    }
+}
+
+impl Queue {
+    /// What is due at `local_ms` of this machine's clock, and how long until the first that is not.
+    fn due(&self, local_ms: i64) -> (Vec<(BreakerId, Entry)>, Option<u64>) {
+        let now_ms = local_ms.saturating_add(self.offset_ms);
+        let due = self.entries.iter().filter(|(_, entry)| entry.wake_ms <= now_ms);
+        let batch = due.take(WRITES_PER_SCRIPT_MAX).map(|(id, entry)| (id.clone(), *entry)).collect();
+        let first_ms = self.entries.values().map(|entry| entry.wake_ms).min();
+        (batch, first_ms.map(|first_ms| u64::try_from(first_ms.saturating_sub(now_ms)).unwrap_or(0)))
+    }
+}
+
+async fn sleep_or_for_ever(wait_ms: Option<u64>) {
+    match wait_ms {
+        Some(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs the timers. Never returns.
+pub(crate) async fn run(shared: &Shared, due: &Due) {
+    let mut backoff = Backoff::default();
+    loop {
+        let batch = due.wait().await;
+        match advance(shared, due, &batch).await {
+            Ok(true) => backoff = Backoff::default(),
+            Ok(false) => backoff.wait().await,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), due = batch.len(), "timers: trying again");
+                backoff.wait().await;
+            }
+        }
+    }
+}
+
+/// Looks at the breakers that are due and writes what time has brought. False: some are to be looked at again.
+async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Result<bool, StoreError> {
+    let ids: Vec<BreakerId> = batch.iter().map(|(id, _)| id.clone()).collect();
+    let read = shared.parts.store.read(&ids, None).await?;
+    let Some(epoch) = read.epoch.clone() else {
+        // All data are lost, what was due with them. Flags that come again bring their own.
+        batch.iter().for_each(|(id, entry)| due.settle(id, *entry, None));
+        return Ok(true);
+    };
+    let mut decisions = Vec::new();
+    for ((id, entry), stored) in batch.iter().zip(&read.breakers) {
+        match look(shared, id, stored.as_ref(), &read) {
+            Look::Write(decision) => decisions.push((*entry, decision)),
+            Look::Later(next_at_ms) => due.settle(id, *entry, next_at_ms),
+        }
+    }
+    let writes: Vec<Write> = decisions.iter().map(|(_, decision)| decision.write.clone()).collect();
+    let Committed::Taken(taken) = shared.parts.store.commit(&epoch, &writes).await? else { return Ok(false) };
+    for ((entry, decision), _) in decisions.iter().zip(&taken).filter(|(_, taken)| **taken) {
+        decision.log();
+        due.settle(&decision.id, *entry, decision.next_at_ms);
+    }
+    Ok(taken.iter().all(|taken| *taken))
+}
+
+/// What a look at one breaker brings.
+enum Look {
+    /// Time has brought something.
+    Write(Box<Decision>),
+    /// Nothing yet, or another instance was first: when to look again, if ever.
+    Later(Option<i64>),
+}
+
+fn look(shared: &Shared, id: &BreakerId, stored: Option<&Stored<Breaker>>, read: &Read) -> Look {
+    let declaration = shared.parts.declarations.iter().find(|declaration| declaration.name == id.name());
+    // Without a record or a declaration there is nothing to decide; callers follow the flag's own `next`.
+    let (Some(stored), Some(declaration)) = (stored, declaration) else { return Look::Later(None) };
+    let policy = &declaration.policy;
+    let decision =
+        decide(id, policy, Some(stored), read.now_ms, |breaker| breaker.advance(policy, read.now_ms));
+    let next_at_ms = || stored.value.flag(policy).next.map(|next| next.at_ms);
+    decision.map_or_else(|| Look::Later(next_at_ms()), |decision| Look::Write(Box::new(decision)))
+}
