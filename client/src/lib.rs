@@ -1,1 +1,34 @@
-//! Under way.
+//! "May I call?", answered in the caller's process from memory.
+//!
+//! A service that calls a vendor connects once, names its breakers, and asks before each call. While the team's
+//! Datadog monitor is in alert for one bank, calls to that bank are refused with a typed error, in every process of the
+//! fleet; everything else flows.
+//!
+//! ```no_run
+//! # async fn pay() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = cutout::Client::builder("redis://127.0.0.1/").breaker("bank-charge").connect().await?;
+//! let bank = client.breaker("bank-charge", &["0001"])?; // keep the handle
+//! match bank.admit() {
+//!     Ok(_permit) => { /* call the bank */ }
+//!     Err(refused) => { /* nothing was sent: fall back, or tell the user */ drop(refused); }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are); with it gone at the
+//! start, calls flow. The client never calls the service and never writes.
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod breaker;
+mod client;
+mod clock;
+mod memory;
+mod names;
+
+pub use breaker::{Breaker, Permit, Refused};
+pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
+pub use clock::FROZEN_AFTER_MS;
+pub use cutout_core::{BreakerId, State};
+pub use names::UnknownBreaker;

@@ -33,6 +33,11 @@ impl Tags {
         self.0.get(key).into_iter().flatten().map(String::as_str)
     }
 
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Whether every pair of `other` is among these.
     #[must_use]
     pub fn includes(&self, other: &Tags) -> bool {
