@@ -1,1 +1,8 @@
-fn main() {}
+//! The `cutout` command.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cutout_cli::main().await
+}

@@ -45,13 +45,11 @@ pub struct Health {
 
 impl Client {
     /// A client of the store at `url`: `redis://…` or `rediss://…` (with TLS, install a rustls crypto provider first).
-    #[must_use]
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Source::Url(url.into()))
     }
 
     /// A client of a store at hand, such as the memory store of an embedded service.
-    #[must_use]
     pub fn builder_on(store: Arc<dyn Store>) -> ClientBuilder {
         ClientBuilder::new(Source::Store(store))
     }
