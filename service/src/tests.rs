@@ -272,10 +272,14 @@ async fn after_a_loss_of_all_data_the_breakers_are_declared_again() {
 /// What a [`Disturbed`] store does on its way.
 #[derive(Debug, Clone, Copy)]
 enum Disturbance {
+    /// Nothing.
+    None,
     /// Writes `bank-charge/0001` before the first commit, as another instance would.
     Rival,
     /// Loses all data before the first commit.
     Loss,
+    /// The rival before the first commit, the loss before the second.
+    RivalThenLoss,
     /// Says of every write that somebody else was faster.
     Race,
     /// Does not answer.
@@ -286,7 +290,7 @@ enum Disturbance {
 #[derive(Debug)]
 struct Disturbed {
     inner: MemoryStore,
-    disturbance: Disturbance,
+    disturbance: Mutex<Disturbance>,
     commits: AtomicUsize,
     reads: Mutex<Vec<Vec<BreakerId>>>,
 }
@@ -294,7 +298,20 @@ struct Disturbed {
 impl Disturbed {
     fn new(disturbance: Disturbance) -> Arc<Disturbed> {
         let (commits, reads) = (AtomicUsize::new(0), Mutex::default());
+        let disturbance = Mutex::new(disturbance);
         Arc::new(Disturbed { inner: MemoryStore::new(), disturbance, commits, reads })
+    }
+
+    fn disturbance(&self) -> Disturbance {
+        *self.disturbance.lock().unwrap()
+    }
+
+    fn disturb(&self, disturbance: Disturbance) {
+        *self.disturbance.lock().unwrap() = disturbance;
+    }
+
+    fn reads(&self) -> Vec<Vec<BreakerId>> {
+        self.reads.lock().unwrap().clone()
     }
 }
 
@@ -306,7 +323,7 @@ impl Store for Disturbed {
 
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
         self.reads.lock().unwrap().push(ids.to_vec());
-        match self.disturbance {
+        match self.disturbance() {
             Disturbance::Away => {
                 Err(StoreError::Unreachable { doing: "reading", source: "connection refused".into() })
             }
@@ -315,14 +332,14 @@ impl Store for Disturbed {
     }
 
     async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
-        let first = self.commits.fetch_add(1, SeqCst) == 0;
-        match self.disturbance {
-            Disturbance::Rival if first => {
+        let before = self.commits.fetch_add(1, SeqCst);
+        match (self.disturbance(), before) {
+            (Disturbance::Rival | Disturbance::RivalThenLoss, 0) => {
                 let rival = service(Arc::new(self.inner.clone()));
                 send(&rival, &callback(MONITOR, &[("bank_code:0001", "Alert")], 9)).await;
             }
-            Disturbance::Loss if first => self.inner.lose_everything(),
-            Disturbance::Race => return Ok(Committed::Taken(vec![false; writes.len()])),
+            (Disturbance::Loss, 0) | (Disturbance::RivalThenLoss, 1) => self.inner.lose_everything(),
+            (Disturbance::Race, _) => return Ok(Committed::Taken(vec![false; writes.len()])),
             _ => {}
         }
         self.inner.commit(epoch, writes).await
@@ -350,7 +367,7 @@ async fn only_what_lost_a_race_is_read_and_decided_again() {
     let answered = send(&service(store.clone()), &body).await;
     assert_eq!(answered, (StatusCode::OK, json!({"applied": 2, "changed": 2})));
     let both = vec![id("bank-charge/0001"), id("bank-charge/0002")];
-    let reads = store.reads.lock().unwrap().clone();
+    let reads = store.reads();
     assert_eq!(reads.first(), reads.get(1), "the first round declares");
     assert_eq!(reads[1..], [both, vec![id("bank-charge/0001")]]);
     let states = flags(&store.inner).await;
@@ -361,11 +378,15 @@ async fn only_what_lost_a_race_is_read_and_decided_again() {
 
 #[tokio::test]
 async fn data_lost_between_read_and_write_are_written_whole_in_the_next_round() {
-    let store = Disturbed::new(Disturbance::Loss);
-    let body = callback(MONITOR, &[("bank_code:0001", "Alert"), ("bank_code:0002", "OK")], 5);
-    let answered = send(&service(store.clone()), &body).await;
-    assert_eq!(answered, (StatusCode::OK, json!({"applied": 2, "changed": 2})));
-    assert_eq!(flags(&store.inner).await.len(), 2);
+    for disturbance in [Disturbance::Loss, Disturbance::RivalThenLoss] {
+        let store = Disturbed::new(disturbance);
+        let body = callback(MONITOR, &[("bank_code:0001", "Alert"), ("bank_code:0002", "OK")], 5);
+        let answered = send(&service(store.clone()), &body).await;
+        assert_eq!(answered, (StatusCode::OK, json!({"applied": 2, "changed": 2})), "{disturbance:?}");
+        let known: Vec<String> = flags(&store.inner).await.into_keys().collect();
+        assert_eq!(known, ["bank-charge/0001", "bank-charge/0002"], "{disturbance:?}");
+        assert!(store.read(&[], Some(MONITOR)).await.unwrap().monitor.is_some(), "{disturbance:?}");
+    }
 }
 
 #[tokio::test]
@@ -405,6 +426,28 @@ async fn half_open_ends_in_the_store_by_itself_and_once_with_two_instances() {
         assert_eq!(flags(&store).await["bank-charge/0001"].rev, 3 * (round as u64 + 1));
     }
     running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_the_timers_could_not_write_stays_due_until_they_can() {
+    let store = Disturbed::new(Disturbance::None);
+    let service = service(store.clone());
+    let running = tokio::spawn(service.run());
+    for disturbance in [Disturbance::Away, Disturbance::Race] {
+        send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert")], 9)).await;
+        send(&service, &callback(MONITOR, &[("bank_code:0001", "OK")], 5)).await;
+        store.disturb(disturbance);
+        let (before, started) = (store.reads().len(), Instant::now());
+        while store.reads().len() < before + 3 {
+            assert!(started.elapsed() < DEADLINE, "{disturbance:?}: not tried again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(flags(&store.inner).await["bank-charge/0001"].flag.state, State::HalfOpen);
+        store.disturb(Disturbance::None);
+        wait_for(&store.inner, State::Closed).await;
+        store.inner.lose_everything();
+    }
+    running.abort();
 }
 
 #[tokio::test]

@@ -1,1 +1,10 @@
-//! Under way.
+//! The owning service as it runs: the compiled binary against a real Redis, and its HTTP server in this process.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod callbacks;
+mod limits;
+mod process;
+mod redis_away;
+mod timers;
+mod wire;
