@@ -180,12 +180,14 @@ impl Store for RedisStore {
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let Keys { meta, flags, changes, .. } = &self.keys;
+        // Spelled out, because `Pipeline::atomic` breaks its connection when MULTI itself is refused (no password).
         let mut pipeline = redis::pipe();
-        pipeline.atomic().cmd("TIME").cmd("HGETALL").arg(meta).cmd("HGETALL").arg(flags);
-        pipeline.cmd("XREVRANGE").arg(changes).arg("+").arg("-").arg("COUNT").arg(1);
+        pipeline.cmd("MULTI").ignore().cmd("TIME").ignore();
+        pipeline.cmd("HGETALL").arg(meta).ignore().cmd("HGETALL").arg(flags).ignore();
+        pipeline.cmd("XREVRANGE").arg(changes).arg("+").arg("-").arg("COUNT").arg(1).ignore().cmd("EXEC");
 
         type Answer = (Time, HashMap<String, String>, Vec<(Vec<u8>, Vec<u8>)>, StreamRangeReply);
-        let (time, meta, found, last): Answer = self.ask("reading all flags", pipeline).await?;
+        let ((time, meta, found, last),): (Answer,) = self.ask("reading all flags", pipeline).await?;
         let (mut flags, mut unreadable) = (Vec::with_capacity(found.len()), Vec::new());
         for (id, json) in found {
             let id = BreakerId::from_stored(String::from_utf8_lossy(&id).into_owned());

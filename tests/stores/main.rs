@@ -1,1 +1,10 @@
-//! Under way.
+//! Stores and followers of flags.
+//!
+//! [`conformance`] holds what every store must do, and runs each part against memory and a real Redis; [`redis`] what
+//! only a Redis shows: other readers, silence, restarts, passwords, foreign data.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod conformance;
+mod redis;
+mod subject;

@@ -4,4 +4,5 @@ pub mod binaries;
 pub mod canary;
 pub mod doubles;
 pub mod namespace;
+pub mod redis;
 pub mod runtime_api;

@@ -1,0 +1,365 @@
+//! What every store must do. Each part runs against memory and against a Redis of its own.
+
+use crate::subject::{
+    DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
+};
+use cutout_core::declaration::DeclaredBreaker;
+use cutout_core::flag::State::{Closed, HalfOpen, Open};
+use cutout_core::{Breaker, BreakerId, Declared, MonitorSeen};
+use cutout_flags::{CHANGES_KEPT, Committed, Epoch, Follower, Stored, WRITES_PER_SCRIPT_MAX, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// Each part as a test of memory and as one of Redis.
+macro_rules! every_store {
+    ($($part:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test] async fn $part() { super::$part(super::Subject::memory()).await; })*
+        }
+        mod redis {
+            $(#[tokio::test] async fn $part() { super::$part(super::Subject::redis()).await; })*
+        }
+    };
+}
+
+every_store!(
+    the_first_declaration_sets_the_epoch_and_the_last_one_is_published,
+    what_is_absent_reads_as_none,
+    what_was_written_reads_back_in_the_order_asked_for,
+    a_write_on_an_old_revision_is_refused_by_itself,
+    another_epoch_writes_nothing,
+    changes_are_numbered_without_holes_under_concurrent_writers,
+    a_commit_may_be_larger_than_a_script,
+    a_record_without_a_flag_is_no_change,
+    a_snapshot_and_its_tail_show_every_change_once,
+    a_position_is_a_place_to_come_back_to,
+    a_tail_waits_and_wakes,
+    two_tails_wait_side_by_side,
+    a_monitor_is_remembered,
+    the_store_answers_a_ping,
+    a_follower_tells_flags_names_clock_and_freshness,
+    a_follower_heals_what_a_trimmed_stream_has_lost,
+    a_follower_keeps_flags_that_the_store_lost_until_it_shows_them_again,
+);
+
+async fn the_first_declaration_sets_the_epoch_and_the_last_one_is_published(subject: Subject) {
+    let store = subject.store();
+    assert_eq!(store.snapshot().await.unwrap().meta, None, "nothing was declared yet");
+    let first = declare(&*store).await;
+    let breakers = [("bank".to_owned(), DeclaredBreaker { key: vec!["bank_code".into()] })].into();
+    let declared = Declared { breakers };
+    assert_eq!(store.declare(&declared).await.unwrap(), first);
+    let meta = store.snapshot().await.unwrap().meta.unwrap();
+    assert_eq!((meta.epoch, meta.rev, meta.declared), (first, 0, declared));
+}
+
+async fn what_is_absent_reads_as_none(subject: Subject) {
+    let store = subject.store();
+    let before = store.read(&[bank(1), bank(2)], Some(5)).await.unwrap();
+    assert_eq!((before.epoch, before.breakers, before.monitor), (None, vec![None, None], None));
+    let epoch = declare(&*store).await;
+    let after = store.read(&[], None).await.unwrap();
+    assert_eq!((after.epoch, after.breakers, after.monitor), (Some(epoch), vec![], None));
+    let local_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    assert!(
+        after.now_ms.abs_diff(i64::try_from(local_ms).unwrap()) < 60_000,
+        "Unix milliseconds: {}",
+        after.now_ms
+    );
+}
+
+async fn what_was_written_reads_back_in_the_order_asked_for(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let odd = BreakerId::new("bank", &["ü %/{}\"\\ \n"]);
+    let writes =
+        [write(&bank(1), 0, 10, None), write(&odd, 0, 20, Some(flag(Open))), write(&bank(3), 0, 30, None)];
+    assert_eq!(store.commit(&epoch, &writes).await.unwrap(), Committed::Taken(vec![true; 3]));
+    let read = store.read(&[bank(3), bank(2), odd.clone(), bank(1)], None).await.unwrap();
+    let stored = |mark| Some(Stored { revision: 1, value: Breaker::new(mark) });
+    assert_eq!(read.breakers, [stored(30), None, stored(20), stored(10)]);
+    let flags = store.snapshot().await.unwrap().flags;
+    assert_eq!(flags.len(), 1);
+    assert_eq!((&flags[0].0, flags[0].1.flag), (&odd, flag(Open)));
+}
+
+async fn a_write_on_an_old_revision_is_refused_by_itself(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let writes = [
+        write(&bank(1), 0, 2, Some(flag(Closed))),
+        write(&bank(1), 1, 3, Some(flag(HalfOpen))),
+        write(&bank(1), 1, 4, Some(flag(Closed))),
+        write(&bank(2), 1, 5, Some(flag(Open))),
+        write(&bank(3), 0, 6, Some(flag(Open))),
+    ];
+    let taken = vec![false, true, false, false, true];
+    assert_eq!(store.commit(&epoch, &writes).await.unwrap(), Committed::Taken(taken));
+    let read = store.read(&[bank(1), bank(2), bank(3)], None).await.unwrap();
+    let stored = |revision, mark| Some(Stored { revision, value: Breaker::new(mark) });
+    assert_eq!(read.breakers, [stored(2, 3), None, stored(1, 6)]);
+    let snapshot = store.snapshot().await.unwrap();
+    let flags: BTreeMap<_, _> =
+        snapshot.flags.into_iter().map(|(id, p)| (id, (p.rev, p.flag.state))).collect();
+    assert_eq!(flags, [(bank(1), (2, HalfOpen)), (bank(3), (3, Open))].into(), "a refused write has no flag");
+    assert_eq!(snapshot.meta.unwrap().rev, 3);
+}
+
+async fn another_epoch_writes_nothing(subject: Subject) {
+    let store = subject.store();
+    let (stranger, writes) =
+        (Epoch::from_stored("another".into()), [write(&bank(1), 0, 1, Some(flag(Open)))]);
+    assert_eq!(store.commit(&stranger, &writes).await.unwrap(), Committed::OtherEpoch, "none was declared");
+    let lost = declare(&*store).await;
+    subject.lose_everything().await;
+    let epoch = declare(&*store).await;
+    assert_ne!(lost, epoch);
+    assert_eq!(store.commit(&lost, &writes).await.unwrap(), Committed::OtherEpoch);
+    assert_eq!(store.read(&[bank(1)], None).await.unwrap().breakers, [None]);
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!((snapshot.flags.len(), snapshot.meta.unwrap().rev), (0, 0));
+}
+
+async fn changes_are_numbered_without_holes_under_concurrent_writers(subject: Subject) {
+    const WRITERS: usize = 8;
+    const ROUNDS: usize = 20;
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let mut position = store.snapshot().await.unwrap().position;
+    let writers = (0..WRITERS).map(|writer| {
+        let (store, epoch) = (subject.store(), epoch.clone());
+        tokio::spawn(async move {
+            let mut taken = 0;
+            for round in 0..ROUNDS {
+                // One breaker that all of them want, one of its own.
+                let read = store.read(&[bank(0)], None).await.unwrap();
+                let expected = read.breakers[0].as_ref().map_or(0, |stored| stored.revision);
+                let shared = write(&bank(0), expected, 1, Some(flag(Open)));
+                let own = write(&bank(writer + 1), round as u64, 1, Some(flag(Open)));
+                let Committed::Taken(of_both) = store.commit(&epoch, &[shared, own]).await.unwrap() else {
+                    panic!("the epoch is the same")
+                };
+                assert!(of_both[1], "nobody else writes it");
+                taken += of_both.iter().filter(|taken| **taken).count() as u64;
+            }
+            taken
+        })
+    });
+    let mut taken = 0;
+    for writer in writers.collect::<Vec<_>>() {
+        taken += writer.await.unwrap();
+    }
+    let changes = tail_up_to(&*store, &mut position, taken).await;
+    let revs: Vec<u64> = changes.iter().map(|change| change.published.rev).collect();
+    assert_eq!(revs, (1..=taken).collect::<Vec<_>>());
+    let shared = changes.iter().filter(|change| change.id == bank(0)).count() as u64;
+    let stored = store.read(&[bank(0)], None).await.unwrap().breakers[0].clone().unwrap();
+    assert_eq!(stored.revision, shared, "each write that was taken is one revision and one change");
+}
+
+async fn a_commit_may_be_larger_than_a_script(subject: Subject) {
+    const WRITES: usize = 1_200;
+    const { assert!(WRITES > 2 * WRITES_PER_SCRIPT_MAX) };
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    commit(&*store, &epoch, write(&bank(700), 0, 1, None)).await;
+    let ids: Vec<BreakerId> = (0..WRITES).map(bank).collect();
+    let writes: Vec<Write> = ids.iter().map(|id| write(id, 0, 2, Some(flag(Open)))).collect();
+    let Committed::Taken(taken) = store.commit(&epoch, &writes).await.unwrap() else { panic!("same epoch") };
+    let refused: Vec<usize> = (0..taken.len()).filter(|index| !taken[*index]).collect();
+    assert_eq!((taken.len(), refused), (WRITES, vec![700]));
+    let read = store.read(&ids, None).await.unwrap();
+    assert!(read.breakers.iter().all(Option::is_some));
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!((snapshot.flags.len(), snapshot.meta.unwrap().rev), (WRITES - 1, WRITES as u64 - 1));
+}
+
+async fn a_record_without_a_flag_is_no_change(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let mut position = store.snapshot().await.unwrap().position;
+    commit(&*store, &epoch, write(&bank(1), 0, 1, None)).await;
+    commit(&*store, &epoch, write(&bank(1), 1, 2, None)).await;
+    assert_eq!(store.tail(&mut position, WAIT).await.unwrap(), []);
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!((snapshot.flags.len(), snapshot.meta.unwrap().rev), (0, 0));
+}
+
+async fn a_snapshot_and_its_tail_show_every_change_once(subject: Subject) {
+    const CHANGES: u64 = 300;
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let writing = async {
+        for number in 0..CHANGES {
+            commit(&*store, &epoch, write(&bank(number as usize), 0, 1, Some(flag(Open)))).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let reading = async {
+        let mut revs: BTreeSet<u64> = BTreeSet::new();
+        let reader = subject.store();
+        loop {
+            let mut snapshot = reader.snapshot().await.unwrap();
+            let rev = snapshot.meta.unwrap().rev;
+            if rev == CHANGES {
+                break;
+            }
+            let mut shown: Vec<u64> = snapshot.flags.iter().map(|(_, published)| published.rev).collect();
+            let after = tail_up_to(&*reader, &mut snapshot.position, rev + 1).await;
+            shown.extend(after.iter().map(|change| change.published.rev));
+            shown.sort_unstable();
+            let expected: Vec<u64> = (1..=shown.len() as u64).collect();
+            assert_eq!(shown, expected, "a snapshot at {rev} and its tail");
+            revs.insert(rev);
+        }
+        revs.len()
+    };
+    let ((), snapshots) = tokio::join!(writing, reading);
+    assert!(snapshots > 1, "no snapshot fell between two changes");
+}
+
+async fn a_position_is_a_place_to_come_back_to(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let start = store.snapshot().await.unwrap().position;
+    commit(&*store, &epoch, write(&bank(2), 0, 1, Some(flag(Open)))).await;
+    commit(&*store, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+
+    let (mut first, mut again) = (start.clone(), start);
+    let changes = tail_up_to(&*store, &mut first, 3).await;
+    let told: Vec<_> = changes.iter().map(|c| (&c.id, c.published.rev, c.published.flag.state)).collect();
+    assert_eq!(told, [(&bank(2), 2, Open), (&bank(1), 3, Closed)]);
+    assert!(changes.iter().all(|change| change.published.epoch == epoch));
+    assert_eq!(tail_up_to(&*store, &mut again, 3).await, changes, "whoever comes back reads the same");
+    assert_eq!(first, again);
+    assert_eq!(store.tail(&mut first, WAIT).await.unwrap(), [], "and nothing twice");
+}
+
+async fn a_tail_waits_and_wakes(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let start = store.snapshot().await.unwrap().position;
+    let mut position = start.clone();
+    assert_eq!(store.tail(&mut position, Duration::ZERO).await.unwrap(), []);
+    assert_eq!(store.tail(&mut position, WAIT).await.unwrap(), []);
+    assert_eq!(position, start);
+    // The wait is longer than the deadline, so only the change can end it.
+    let waiting = timeout(DEADLINE, store.tail(&mut position, 10 * DEADLINE));
+    let writing = async {
+        tokio::task::yield_now().await;
+        commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    };
+    let (changes, ()) = tokio::join!(waiting, writing);
+    assert_eq!(changes.expect("woken").unwrap()[0].id, bank(1));
+}
+
+async fn two_tails_wait_side_by_side(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let position = store.snapshot().await.unwrap().position;
+    let (mut one, mut other) = (position.clone(), position);
+    let first = timeout(DEADLINE, store.tail(&mut one, 10 * DEADLINE));
+    let second = timeout(DEADLINE, store.tail(&mut other, 10 * DEADLINE));
+    let writing = commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open))));
+    let (first, second, ()) = tokio::join!(first, second, writing);
+    assert_eq!(first.expect("woken").unwrap(), second.expect("woken too").unwrap());
+}
+
+async fn a_monitor_is_remembered(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let seen =
+        |as_of_ms| MonitorSeen { tags: ["cutout".to_owned()].into(), as_of_ms, latest_change_ms: Some(7) };
+    let remember =
+        |expected, as_of_ms| Write::Monitor { monitor_id: u64::MAX, expected, seen: seen(as_of_ms) };
+    commit(&*store, &epoch, remember(0, 1)).await;
+    let writes = [remember(0, 2), remember(1, 3)];
+    assert_eq!(store.commit(&epoch, &writes).await.unwrap(), Committed::Taken(vec![false, true]));
+    let stored = store.read(&[], Some(u64::MAX)).await.unwrap().monitor;
+    assert_eq!(stored, Some(Stored { revision: 2, value: seen(3) }));
+    assert_eq!(store.read(&[], Some(1)).await.unwrap().monitor, None);
+    assert_eq!(store.snapshot().await.unwrap().meta.unwrap().rev, 0, "a monitor is no flag");
+}
+
+async fn the_store_answers_a_ping(subject: Subject) {
+    subject.store().ping().await.unwrap();
+}
+
+async fn a_follower_tells_flags_names_clock_and_freshness(subject: Subject) {
+    let store = subject.store();
+    let following = Following::start(subject.store()).await;
+    assert_eq!(following.watcher.now(|seen| seen.synced.clone().unwrap().declared), None);
+    let declared = Declared { breakers: [("bank".to_owned(), DeclaredBreaker::default())].into() };
+    let epoch = store.declare(&declared).await.unwrap();
+    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    following.watcher.until("the first flag", |seen| seen.state(&bank(1)) == Some(Open)).await;
+    let synced = following.watcher.now(|seen| seen.synced.clone().unwrap());
+    assert_eq!(synced.declared.as_deref(), Some(&declared));
+    assert!(synced.offset_ms.abs() < 1_000, "both clocks are this machine's: {} ms", synced.offset_ms);
+
+    commit(&*store, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    following.watcher.until("the next change", |seen| seen.state(&bank(1)) == Some(Closed)).await;
+    let fresher = |synced: &cutout_flags::Synced, than_ms| synced.local_ms > than_ms;
+    let last_ms = following.watcher.now(|seen| seen.synced.as_ref().unwrap().local_ms);
+    let quiet = |seen: &crate::subject::Seen| fresher(seen.synced.as_ref().unwrap(), last_ms);
+    following.watcher.until("fresh though nothing changes", quiet).await;
+    assert_eq!(following.watcher.now(|seen| (seen.connected, seen.failures, seen.losses())), (true, 0, 0));
+}
+
+async fn a_follower_heals_what_a_trimmed_stream_has_lost(subject: Subject) {
+    const FLAGS: usize = WRITES_PER_SCRIPT_MAX;
+    // More than the stream keeps, one read of it, and what a cap in whole nodes leaves over.
+    const ROUNDS: u64 = (CHANGES_KEPT / FLAGS + 6) as u64;
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    let watcher = Arc::new(Watcher::default());
+    let mut follower = std::pin::pin!(Follower::new(subject.store(), Arc::clone(&watcher) as _).run());
+    tokio::select! {
+        () = &mut follower => panic!("a follower never ends"),
+        () = watcher.until("the first snapshot", |seen| seen.synced.is_some()) => {}
+    }
+    // Nobody polls the follower meanwhile, as on a machine that is suspended.
+    let mut position = store.snapshot().await.unwrap().position;
+    for round in 0..ROUNDS {
+        let state = if round + 1 == ROUNDS { HalfOpen } else { Open };
+        let writes: Vec<Write> = (0..FLAGS).map(|n| write(&bank(n), round, 1, Some(flag(state)))).collect();
+        assert_eq!(store.commit(&epoch, &writes).await.unwrap(), Committed::Taken(vec![true; FLAGS]));
+    }
+    let oldest = store.tail(&mut position, WAIT).await.unwrap()[0].published.rev;
+    assert!(oldest > 2 * FLAGS as u64, "the stream was not trimmed: {oldest} is still there");
+    tokio::select! {
+        () = &mut follower => panic!("a follower never ends"),
+        () = watcher.until("all flags as they are now", |seen| {
+            (0..FLAGS).all(|n| seen.state(&bank(n)) == Some(HalfOpen))
+        }) => {}
+    }
+    assert_eq!(watcher.now(|seen| (seen.failures, seen.losses())), (0, 0), "a gap is no error and no loss");
+}
+
+async fn a_follower_keeps_flags_that_the_store_lost_until_it_shows_them_again(subject: Subject) {
+    let store = subject.store();
+    let epoch = declare(&*store).await;
+    for number in [1, 2] {
+        commit(&*store, &epoch, write(&bank(number), 0, 1, Some(flag(Open)))).await;
+    }
+    let following = Following::start(subject.store()).await;
+    following.watcher.until("both open", |seen| seen.flags.len() == 2).await;
+
+    subject.lose_everything().await;
+    let epoch = declare(&*store).await;
+    commit(&*store, &epoch, write(&bank(3), 0, 1, Some(flag(Open)))).await;
+    following
+        .watcher
+        .until("the loss", |seen| seen.losses() == 1 && seen.state(&bank(3)) == Some(Open))
+        .await;
+    let kept = following.watcher.now(|seen| [1, 2].map(|number| seen.state(&bank(number))));
+    assert_eq!(kept, [Some(Open); 2], "lost is not closed");
+
+    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Closed)))).await;
+    following.watcher.until("what the store shows again", |seen| seen.state(&bank(1)) == Some(Closed)).await;
+    assert_eq!(following.watcher.now(|seen| (seen.state(&bank(2)), seen.losses())), (Some(Open), 1));
+}

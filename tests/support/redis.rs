@@ -1,0 +1,167 @@
+//! A real Redis for one test: a free port on loopback, a folder of its own, gone when the test ends.
+//!
+//! A test that needs Redis fails without `redis-server`; it never passes by being skipped.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_millis(5);
+/// How often another free port is tried, should somebody take the first one meanwhile.
+const PORTS_MAX: usize = 5;
+
+/// A running `redis-server`, or one that was killed and may come back.
+pub struct RedisServer {
+    process: Child,
+    folder: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    password: Option<String>,
+}
+
+impl RedisServer {
+    /// One that keeps nothing on disk and asks for no password.
+    #[must_use]
+    pub fn start() -> RedisServer {
+        RedisServer::launch(Vec::new(), None)
+    }
+
+    /// One that writes each change to disk before it answers, so that a kill loses nothing.
+    #[must_use]
+    pub fn start_durable() -> RedisServer {
+        let settings = ["--appendonly", "yes", "--appendfsync", "always"];
+        RedisServer::launch(settings.map(str::to_owned).into(), None)
+    }
+
+    /// One that asks for a password.
+    #[must_use]
+    pub fn start_with_password(password: &str) -> RedisServer {
+        let settings = vec!["--requirepass".to_owned(), password.to_owned()];
+        RedisServer::launch(settings, Some(password.to_owned()))
+    }
+
+    /// Its URL, with the password if it has one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let userinfo = self.password.as_ref().map(|password| format!(":{password}@"));
+        format!("redis://{}127.0.0.1:{}", userinfo.unwrap_or_default(), self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        // Either fails only if it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Stops it without closing a connection: it takes what is sent and says nothing.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Starts it again on the same port and folder.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, &self.folder, &self.settings);
+        assert!(self.becomes_ready(), "redis-server did not come back on port {}\n{}", self.port, self.log());
+    }
+
+    fn launch(settings: Vec<String>, password: Option<String>) -> RedisServer {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (port, process) = launch_once(&folder, &settings);
+        let mut server = RedisServer { process, folder, port, settings, password };
+        for _ in 1..PORTS_MAX {
+            if server.becomes_ready() {
+                return server;
+            }
+            server.kill();
+            (server.port, server.process) = launch_once(&server.folder, &server.settings);
+        }
+        assert!(server.becomes_ready(), "redis-server did not start\n{}", server.log());
+        server
+    }
+
+    /// Waits until this very process answers; false if it ended instead.
+    fn becomes_ready(&mut self) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if self.answers() {
+                return true;
+            }
+            if self.process.try_wait().expect("the state of redis-server").is_some() {
+                return false;
+            }
+            thread::sleep(POLL_EVERY);
+        }
+        false
+    }
+
+    /// Whether it is this process that answers, having loaded its data; somebody else may have the port.
+    fn answers(&self) -> bool {
+        let login = self.password.as_ref().map(|password| format!("AUTH {password}\r\n")).unwrap_or_default();
+        let request = format!("{login}PING\r\nINFO server\r\nQUIT\r\n");
+        let process_id = format!("process_id:{}\r\n", self.process.id());
+        exchange(self.port, &request)
+            .is_ok_and(|answer| answer.contains("+PONG\r\n") && answer.contains(&process_id))
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn launch_once(folder: &TempDir, settings: &[String]) -> (u16, Child) {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = probe.local_addr().expect("its number").port();
+    drop(probe);
+    (port, spawn(port, folder, settings))
+}
+
+fn spawn(port: u16, folder: &TempDir, settings: &[String]) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--logfile", "log"]);
+    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path()).args(settings);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| {
+        panic!("redis-server does not start ({error}): apt-get install redis-server, or run tests/run")
+    })
+}
+
+/// Sends `request` and reads what comes back until the server hangs up.
+fn exchange(port: u16, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
