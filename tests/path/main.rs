@@ -1,1 +1,7 @@
-//! Under way.
+//! End to end, with nothing faked but Datadog: the compiled function under a Lambda Runtime API host, the compiled
+//! service, a private redis-server, and a caller in a process of its own.
+
+mod faults;
+mod forms;
+mod rig;
+mod story;

@@ -4,5 +4,6 @@ pub mod binaries;
 pub mod canary;
 pub mod doubles;
 pub mod namespace;
+pub mod process;
 pub mod redis;
 pub mod runtime_api;
