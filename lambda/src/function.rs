@@ -137,12 +137,11 @@ impl Function {
         let event = async {
             let read = self.datadog.event(event_id?, until).await;
             read.inspect_err(|error| {
-                let error = chain(error);
                 tracing::info!(
                     step = "event",
                     monitor_id,
-                    event_id,
-                    error,
+                    event_id = event_id.map(|id| id.to_string()),
+                    error = chain(error),
                     "the event cannot be read: going on without"
                 );
             })

@@ -11,7 +11,7 @@ mod signing;
 pub use signing::SigningSecrets;
 
 use crate::datadog::{DatadogSettings, Key};
-use crate::guard::{AllowedHost, GuardSettings};
+use crate::guard::{AllowedHostError, GuardSettings};
 use cutout_core::Problems;
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -149,19 +149,21 @@ impl Reader {
             ));
         }
         GuardSettings {
-            allow: self.list::<AllowedHost>(CALLBACK_ALLOW),
-            allow_cidrs: self.list::<IpNet>(CALLBACK_ALLOW_CIDR),
+            allow: self.list(CALLBACK_ALLOW, |entry| {
+                entry.parse().map_err(|error: AllowedHostError| error.to_string())
+            }),
+            allow_cidrs: self.list(CALLBACK_ALLOW_CIDR, cidr),
             allow_http: self.read(CALLBACK_ALLOW_HTTP, switch).unwrap_or_default(),
         }
     }
 
-    fn list<T: FromStr<Err: Display>>(&mut self, name: &str) -> Vec<T> {
+    fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let text = self.variables.get(name).cloned().unwrap_or_default();
         let mut values = Vec::new();
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            match entry.parse() {
+            match parse(entry) {
                 Ok(value) => values.push(value),
-                Err(error) => self.problems.note(format!("{name}: entry {entry:?}: {error}")),
+                Err(mistake) => self.problems.note(format!("{name}: {mistake}")),
             }
         }
         values
@@ -208,6 +210,14 @@ fn datadog_url(text: &str) -> Result<Url, String> {
         "http" if loopback => Ok(url),
         _ => Err("must start with https:// (http:// only for 127.0.0.1, [::1] and localhost)".to_owned()),
     }
+}
+
+fn cidr(entry: &str) -> Result<IpNet, String> {
+    let addr = || entry.parse::<IpAddr>().map(IpNet::from);
+    entry
+        .parse()
+        .or_else(|_| addr())
+        .map_err(|_| format!("{entry:?} is not a range of addresses such as 10.0.0.0/8, nor an address"))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

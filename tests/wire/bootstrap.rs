@@ -3,7 +3,7 @@
 use crate::fixtures::{self, constructed};
 use crate::world::{AMPLE, CALLBACK_PATH, World};
 use cutout_tests::binaries::binary;
-use cutout_tests::doubles::Answer;
+use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::runtime_api::RuntimeApi;
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -53,14 +53,55 @@ async fn a_notification_goes_through_and_a_failure_is_told_once() {
         json!("ERROR"),
         json!("deliver"),
         json!(7_300_001),
-        json!(7_700_000_000_000_000_001_u64),
+        json!("7700000000000000001"),
         json!("127.0.0.1"),
         json!(false),
     ];
     assert_eq!(about, expected);
     assert!(failed["error"].as_str().unwrap().contains("answered 422"), "{failed}");
     assert_eq!(log.iter().filter(|line| line["level"] == "ERROR").count(), 1, "{log:?}");
+    assert_eq!(unmanaged(&log), 2, "{log:?}");
     assert!(!format!("{log:?}").contains("canary"), "{log:?}");
+}
+
+/// How many lines count an unmanaged monitor.
+fn unmanaged(log: &[Value]) -> usize {
+    log.iter().filter(|line| line["unmanaged"] == true && line["monitor_id"] == 7_300_001).count()
+}
+
+#[tokio::test]
+async fn a_monitor_that_bears_the_tag_is_managed() {
+    let world = World::start().await;
+    let api = RuntimeApi::start().await;
+    let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+    command.envs(world.variables()).env("CUTOUT_RECONCILE_TAG", "circuit-breaker");
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let alert = world.here(&fixtures::read(&constructed("sns"), "text_alert"));
+    assert_eq!(api.invoke(alert, AMPLE).await, Ok(Value::Null));
+    let log = killed(child).await;
+    line(&log, "callback committed");
+    assert_eq!(unmanaged(&log), 0, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_used_for_https_to_datadog_and_nothing_else() {
+    for (datadog_url, through_proxy) in [(None, false), (Some("https://datadog.invalid"), true)] {
+        let (world, proxy) = (World::start().await, Double::start("127.0.0.1").await);
+        let api = RuntimeApi::start().await;
+        let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+        command.envs(world.variables()).envs(["HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.url())));
+        command.envs(datadog_url.map(|url| ("CUTOUT_DATADOG_URL", url)));
+        let _child = command.stdout(Stdio::null()).spawn().unwrap();
+        let alert = world.here(&fixtures::read(&constructed("sns"), "text_alert"));
+        assert_eq!(api.invoke(alert, AMPLE).await.is_err(), through_proxy);
+        assert_eq!(world.callbacks()[0].report.is_none(), through_proxy);
+        let asked = proxy.asked();
+        assert_eq!(!asked.is_empty(), through_proxy, "{asked:?}");
+        for asked in asked {
+            assert_eq!((asked.method.as_str(), asked.path.as_str()), ("CONNECT", "datadog.invalid:443"));
+            assert!(!format!("{asked:?}").contains("canary"), "{asked:?}");
+        }
+    }
 }
 
 /// What the process had logged when it was killed.

@@ -220,3 +220,140 @@ impl EventAnswer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// 2025-06-01T00:00:18Z
+    const NOW: i64 = 1_748_736_018;
+
+    fn report(monitor: Value) -> Option<Report> {
+        let answer: MonitorAnswer = serde_json::from_value(monitor).unwrap();
+        answer.report(7, Timestamp::from_second(NOW).unwrap(), Site::default())
+    }
+
+    /// The names of the muted ones of three groups.
+    fn muted(silenced: &Value, downtimes: &Value) -> Vec<String> {
+        let groups = json!({"b:1,env:prod": {"status": "OK"}, "b:1,env:stg": {"status": "OK"}, "b:2,env:prod": {"status": "OK"}});
+        let report = report(json!({
+            "multi": true, "options": {"silenced": silenced}, "matching_downtimes": downtimes, "state": {"groups": groups}
+        }));
+        let groups = report.unwrap().groups.into_iter();
+        groups.filter(|group| group.muted).map(|group| group.name).collect()
+    }
+
+    #[test]
+    fn a_scope_silences_the_groups_that_bear_all_its_tags_until_it_ends() {
+        let all = vec!["b:1,env:prod", "b:1,env:stg", "b:2,env:prod"];
+        for (silenced, expected) in [
+            (json!({}), vec![]),
+            (json!(null), vec![]),
+            (json!([]), vec![]),
+            (json!({"*": null}), all.clone()),
+            (json!({"*": 0}), all),
+            (json!({"b:1": null}), vec!["b:1,env:prod", "b:1,env:stg"]),
+            (json!({"env:prod,b:1": null}), vec!["b:1,env:prod"]),
+            (json!({"b:1": NOW}), vec![]),
+            (json!({"b:1": NOW + 1, "b:2": NOW - 1}), vec!["b:1,env:prod", "b:1,env:stg"]),
+            (json!({"b:3": null, "other:1": null}), vec![]),
+        ] {
+            assert_eq!(muted(&silenced, &json!([])), expected, "{silenced}");
+        }
+    }
+
+    #[test]
+    fn an_active_downtime_silences_its_scope_and_its_groups() {
+        for (downtime, expected) in [
+            (json!({"active": true, "scope": ["b:2"], "end": NOW + 1}), vec!["b:2,env:prod"]),
+            (json!({"active": true, "scope": ["b:1", "env:stg"], "end": null}), vec!["b:1,env:stg"]),
+            (json!({"active": true, "scope": ["team:x"], "groups": ["env:stg,b:1"]}), vec!["b:1,env:stg"]),
+            (json!({"active": false, "scope": ["b:2"]}), vec![]),
+            (json!({"scope": ["b:2"]}), vec![]),
+            (json!({"active": true, "scope": ["b:2"], "end": NOW}), vec![]),
+            (json!({"active": true, "scope": []}), vec![]),
+            (json!({"active": true}), vec![]),
+            (json!({"active": true, "scope": ["env:(prod OR stg)"]}), vec![]),
+        ] {
+            assert_eq!(muted(&json!({}), &json!([downtime])), expected, "{downtime}");
+        }
+    }
+
+    #[test]
+    fn an_ungrouped_monitor_is_one_group_and_a_downtime_calls_it_total() {
+        let downtime = json!({"active": true, "scope": ["env:prod"], "groups": ["total"]});
+        for state in
+            [json!(null), json!({}), json!({"groups": {}}), json!({"groups": {"*": {"status": "Warn"}}})]
+        {
+            let monitor = json!({"multi": false, "overall_state": "Warn", "matching_downtimes": [downtime], "state": state});
+            let groups = report(monitor).unwrap().groups;
+            let told: Vec<_> = groups
+                .iter()
+                .map(|group| (group.name.as_str(), group.status.as_str(), group.muted))
+                .collect();
+            assert_eq!(told, [("*", "Warn", true)], "{state}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_about_a_grouped_monitor_is_not_taken_for_no_groups() {
+        for monitor in [
+            json!({"multi": true, "overall_state": "Alert"}),
+            json!({"multi": true, "overall_state": "Alert", "state": {"groups": null}}),
+            json!({"overall_state": "Alert"}),
+            json!({"multi": false}),
+        ] {
+            assert!(report(monitor.clone()).is_none(), "{monitor}");
+        }
+        assert_eq!(report(json!({"multi": true, "state": {"groups": {}}})).unwrap().groups, []);
+    }
+
+    #[test]
+    fn a_change_is_the_newest_of_three_times_and_never_a_notification() {
+        let changed_at = |group: Value| {
+            let report = report(json!({"multi": true, "state": {"groups": {"b:1": group}}})).unwrap();
+            report.groups[0].changed_at.map(Timestamp::as_second)
+        };
+        for (group, expected) in [
+            (
+                json!({"last_triggered_ts": 5, "last_resolved_ts": 7, "last_nodata_ts": 6, "last_notified_ts": 9}),
+                Some(7),
+            ),
+            (json!({"last_triggered_ts": 5, "last_resolved_ts": null, "last_nodata_ts": 6}), Some(6)),
+            (json!({"last_triggered_ts": 5, "last_resolved_ts": 0, "last_nodata_ts": 0}), Some(5)),
+            (json!({"last_triggered_ts": 0, "last_notified_ts": 9}), None),
+            (json!({"last_triggered_ts": -1, "last_resolved_ts": "soon", "last_nodata_ts": i64::MAX}), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(changed_at(group.clone()), expected, "{group}");
+        }
+    }
+
+    #[test]
+    fn fields_of_other_types_cost_no_report() {
+        let report = report(json!({
+            "name": 1, "type": null, "tags": "x", "overall_state": ["Alert"], "multi": "no", "options": 7,
+            "matching_downtimes": {}, "state": {"groups": {"b:1": {"status": 3}, "b:2": null}}
+        }));
+        let told: Vec<_> = report
+            .unwrap()
+            .groups
+            .into_iter()
+            .map(|group| (group.name, String::from(group.status)))
+            .collect();
+        assert_eq!(
+            told,
+            [("b:1".to_owned(), "Unknown".to_owned()), ("b:2".to_owned(), "Unknown".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_long_event_text_is_cut_between_characters() {
+        let event = json!({"event": {"date_happened": NOW, "text": "銀".repeat(5_000), "url": "https://other.example/"}});
+        let answer: EventAnswer = serde_json::from_value(event).unwrap();
+        let event = answer.event(9, Site::default());
+        assert_eq!(event.text.chars().count(), EVENT_TEXT_LEN_MAX);
+        assert_eq!(event.url, "https://app.datadoghq.com/event/event?id=9");
+    }
+}

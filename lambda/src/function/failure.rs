@@ -117,7 +117,7 @@ impl Failure {
         tracing::error!(
             step = self.step(),
             monitor_id = self.monitor_id,
-            event_id = self.event_id,
+            event_id = self.event_id.map(|id| id.to_string()),
             callback_host = self.callback_host.as_deref(),
             retryable = self.is_retryable(),
             error = chain(&self.cause),

@@ -36,7 +36,7 @@ fn everything_can_be_set() {
         (DD_SITE, "datadoghq.eu"),
         (DATADOG_URL, "http://127.0.0.1:9"),
         (CALLBACK_ALLOW, "a.example, b.example:8443,"),
-        (CALLBACK_ALLOW_CIDR, "10.0.0.0/8,fd00::/8"),
+        (CALLBACK_ALLOW_CIDR, "10.0.0.0/8,fd00::/8, 192.168.1.2"),
         (CALLBACK_ALLOW_HTTP, "true"),
         (CALLBACK_TIMEOUT, " 1500ms\n"),
         (RECONCILE_TAG, "breaker-managed"),
@@ -45,7 +45,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.datadog.site, "datadoghq.eu".parse().unwrap());
     assert_eq!(settings.datadog.url.unwrap().as_str(), "http://127.0.0.1:9/");
     assert_eq!(settings.guard.allow, ["a.example".parse().unwrap(), "b.example:8443".parse().unwrap()]);
-    assert_eq!(settings.guard.allow_cidrs.len(), 2);
+    assert_eq!(settings.guard.allow_cidrs[2], "192.168.1.2/32".parse().unwrap());
     assert!(settings.guard.allow_http);
     assert_eq!(settings.callback_timeout, Duration::from_millis(1500));
     assert_eq!(settings.reconcile_tag, "breaker-managed");
@@ -64,8 +64,8 @@ fn each_mistake_names_its_variable_and_what_to_do() {
         (SIGNING_SECRETS, "", "CUTOUT_SIGNING_SECRETS is not set"),
         (SIGNING_SECRETS, "secret", "CUTOUT_SIGNING_SECRETS entry 1: a signing secret starts with whsec_"),
         (CALLBACK_ALLOW, "", "CUTOUT_CALLBACK_ALLOW is not set"),
-        (CALLBACK_ALLOW, "a.example,https://b.example", "https://b.example"),
-        (CALLBACK_ALLOW_CIDR, "10.0.0.0/33", "CUTOUT_CALLBACK_ALLOW_CIDR: entry \"10.0.0.0/33\""),
+        (CALLBACK_ALLOW, "a.example,https://b.example", "CUTOUT_CALLBACK_ALLOW: \"https://b.example\""),
+        (CALLBACK_ALLOW_CIDR, "10.0.0.0/33", "CUTOUT_CALLBACK_ALLOW_CIDR: \"10.0.0.0/33\" is not a range"),
         (CALLBACK_ALLOW_HTTP, "yes", "CUTOUT_CALLBACK_ALLOW_HTTP must be true or false"),
         (CALLBACK_TIMEOUT, "10", "CUTOUT_CALLBACK_TIMEOUT must be a time from 100ms to 60s"),
         (CALLBACK_TIMEOUT, "-10s", "CUTOUT_CALLBACK_TIMEOUT must be"),
