@@ -101,16 +101,18 @@ impl Guard {
         let mut url = Url::parse(url_text).map_err(Refused::Malformed)?;
         url.set_fragment(None);
         let port = url.port_or_known_default().filter(|port| *port != 0).ok_or_else(|| written.misspelt())?;
-        // One spelling a host: no `2130706433`, no `0x7f.1`, no trailing dot, even where it means an allowed host.
+        // One spelling a host: no `2130706433`, `0x7f.1`, `%31`, or host taken from the path because none was given, even
+        // where it means an allowed one.
         if url.host_str() != Some(written.host.to_ascii_lowercase().as_str()) {
             return Err(written.misspelt());
         }
+        let default_port = if written.secure { 443 } else { 80 };
         match url.host() {
             Some(Host::Domain(name)) if allow::is_host_name(name) => {
-                self.check_name(name, port, written.default_port())?;
+                self.check_name(name, port, default_port)?;
             }
-            Some(Host::Ipv4(addr)) => self.check_literal(addr.into(), port, written.default_port())?,
-            Some(Host::Ipv6(addr)) => self.check_literal(addr.into(), port, written.default_port())?,
+            Some(Host::Ipv4(addr)) => self.check_literal(addr.into(), port, default_port)?,
+            Some(Host::Ipv6(addr)) => self.check_literal(addr.into(), port, default_port)?,
             Some(Host::Domain(_)) | None => return Err(written.misspelt()),
         }
         Ok(CallbackUrl(url))
@@ -172,16 +174,7 @@ impl<'a> Written<'a> {
         if let Some((_, after)) = authority.rsplit_once('@') {
             return Err(Refused::Userinfo { host: host_of(after).to_owned() });
         }
-        let written = Written { secure, host: host_of(authority) };
-        // `url` skips over an empty authority to the path, and decodes `%` in a host.
-        if written.host.is_empty() || written.host.contains('%') {
-            return Err(written.misspelt());
-        }
-        Ok(written)
-    }
-
-    fn default_port(&self) -> u16 {
-        if self.secure { 443 } else { 80 }
+        Ok(Written { secure, host: host_of(authority) })
     }
 
     fn misspelt(&self) -> Refused {

