@@ -170,7 +170,9 @@ fn only(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> BTreeMap<String, BTre
             mistakes.note(values.span().start, format!("{setting} is empty, so no group would be let in"));
         }
         let values = mistakes.lower_case_texts(values, &setting);
-        only.insert(tag.get_ref().to_lowercase(), values.into_iter().collect());
+        if only.insert(tag.get_ref().to_lowercase(), values.into_iter().collect()).is_some() {
+            mistakes.note(tag.span().start, format!("{setting} is there twice: tags have no upper case"));
+        }
     }
     only
 }

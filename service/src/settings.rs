@@ -55,15 +55,10 @@ impl Settings {
         let declarations = reader.declarations(read_file);
         let secrets = reader.secrets();
         let public_url = reader.public_url();
-        let store = reader.store(listen);
-        match (store, reader.problems.or(())) {
-            (Some(store), Ok(())) => {
-                Ok(Settings { listen, parts: Parts { store, declarations, secrets, public_url } })
-            }
-            (_, Err(problems)) => Err(problems),
-            // `Reader::store` notes why there is none.
-            (None, Ok(())) => Err(Problems::default()),
-        }
+        // Without a store there is a note that says why.
+        let Some(store) = reader.store(listen) else { return Err(reader.problems) };
+        let parts = Parts { store, declarations, secrets, public_url };
+        reader.problems.or(Settings { listen, parts })
     }
 }
 

@@ -284,6 +284,8 @@ enum Disturbance {
     Race,
     /// Does not answer.
     Away,
+    /// Cannot read the record of `bank-charge/0002`.
+    Foreign,
 }
 
 /// A memory store with a disturbance, which notes what it was asked to read.
@@ -326,6 +328,10 @@ impl Store for Disturbed {
         match self.disturbance() {
             Disturbance::Away => {
                 Err(StoreError::Unreachable { doing: "reading", source: "connection refused".into() })
+            }
+            Disturbance::Foreign if ids.contains(&id("bank-charge/0002")) => {
+                let place = "bank-charge/0002".to_owned();
+                Err(StoreError::Foreign { place, wanted: "a breaker", source: None })
             }
             _ => self.inner.read(ids, monitor_id).await,
         }
@@ -447,6 +453,21 @@ async fn what_the_timers_could_not_write_stays_due_until_they_can() {
         wait_for(&store.inner, State::Closed).await;
         store.inner.lose_everything();
     }
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_holds_up_no_other_timer() {
+    let store = Disturbed::new(Disturbance::None);
+    let service = service(store.clone());
+    for (status, ago_s) in [("Alert", 9), ("OK", 5)] {
+        let groups = [("bank_code:0001", status), ("bank_code:0002", status)];
+        send(&service, &callback(MONITOR, &groups, ago_s)).await;
+    }
+    store.disturb(Disturbance::Foreign);
+    let running = tokio::spawn(service.run());
+    wait_for(&store.inner, State::Closed).await;
+    assert_eq!(flags(&store.inner).await["bank-charge/0002"].flag.state, State::HalfOpen);
     running.abort();
 }
 

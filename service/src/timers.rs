@@ -127,15 +127,33 @@ pub(crate) async fn run(shared: &Shared, due: &Due) {
     let mut backoff = Backoff::default();
     loop {
         let batch = due.wait().await;
-        match advance(shared, due, &batch).await {
-            Ok(true) => backoff = Backoff::default(),
-            Ok(false) => backoff.wait().await,
-            Err(error) => {
+        let settled = match advance(shared, due, &batch).await {
+            Ok(settled) => settled,
+            Err(error) if error.is_retryable() => {
                 tracing::error!(error = %Chain(&error), due = batch.len(), "timers: trying again");
-                backoff.wait().await;
+                false
             }
+            Err(_) => advance_singly(shared, due, &batch).await,
+        };
+        if settled {
+            backoff = Backoff::default();
+        } else {
+            backoff.wait().await;
         }
     }
+}
+
+/// The same one by one, so that a record that cannot be read holds up itself alone.
+async fn advance_singly(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> bool {
+    let mut settled = true;
+    for one in batch.chunks(1) {
+        settled &= advance(shared, due, one).await.unwrap_or_else(|error| {
+            let breaker = one.first().map(|(id, _)| id.as_str());
+            tracing::error!(breaker, error = %Chain(&error), "timers: trying again");
+            false
+        });
+    }
+    settled
 }
 
 /// Looks at the breakers that are due and writes what time has brought. False: some are to be looked at again.

@@ -89,6 +89,7 @@ fn each_mistake_has_its_line_and_its_words() {
         (breaker("key = [\"a\",\n \" \"]"), 5, "an entry of key is empty"),
         (breaker("where = { env = [] }"), 4, "where.env is empty, so no group would be let in"),
         (breaker("where = { env = \"prod\" }"), 4, "where.env is a list, not this string"),
+        (breaker("where = { Env = [\"a\"], env = [\"b\"] }"), 4, "where.env is there twice"),
         (breaker("where = [\"env\"]"), 4, "where is a table"),
         (breaker("[breaker.where]\nenv = [1]"), 5, "an entry of where.env is a text, not this integer"),
         ("[[breaker]]\nname = \"a\"\nmonitors = {}".into(), 3, "monitors of breaker a names no monitor"),
