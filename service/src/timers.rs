@@ -66,10 +66,6 @@ impl Sink for Due {
         self.queue().offset_ms = at.offset_ms;
         self.changed.notify_one();
     }
-
-    fn failed(&self, error: &StoreError) {
-        tracing::warn!(error = %Chain(error), "the flags cannot be followed: trying again");
-    }
 }
 
 impl Due {
