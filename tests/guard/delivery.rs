@@ -8,6 +8,7 @@ use crate::{DEADLINE, NOW_SECS, callbacks, guard, secret, tls};
 use cutout_core::webhook;
 use cutout_lambda::callbacks::{Callbacks, DeliverError, RESPONSE_BODY_LEN_MAX};
 use cutout_lambda::guard::{CallbackUrl, Guard, ResolveError};
+use cutout_tests::canary::{OTHER_SIGNING_SECRET, SIGNING_SECRET};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl Sender {
     }
 
     async fn deliver(&self, url: &str) -> Result<(), DeliverError> {
-        let (url, secrets) = (self.url(url), [secret('A')]);
+        let (url, secrets) = (self.url(url), [secret(SIGNING_SECRET)]);
         let delivery = self.callbacks.deliver(&url, &secrets, BODY, NOW_SECS);
         timeout(HANGS, delivery).await.expect("an end by one of the connector's own limits")
     }
@@ -146,7 +147,7 @@ async fn the_receiver_can_verify_and_the_same_body_bears_the_same_id() {
     let url = sender.url(&receiver.url());
     let mut ids = Vec::new();
     for now_secs in [NOW_SECS, NOW_SECS + 60] {
-        let both = [secret('A'), secret('B')];
+        let both = [secret(SIGNING_SECRET), secret(OTHER_SIGNING_SECRET)];
         sender.callbacks.deliver(&url, &both, BODY, now_secs).await.unwrap();
         let request = receiver.request().await;
         assert_eq!(request.line(), "POST /cb?token=hush HTTP/1.1");

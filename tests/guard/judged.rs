@@ -6,6 +6,7 @@ use crate::names::Names;
 use crate::{DEADLINE, NOW_SECS, callbacks, guard, secret, tls};
 use cutout_lambda::callbacks::{Callbacks, CallbacksError, DeliverError};
 use cutout_lambda::guard::{CallbackUrl, Guard};
+use cutout_tests::canary::SIGNING_SECRET;
 use cutout_tests::namespace;
 use reqwest::Url;
 use std::cell::OnceCell;
@@ -150,7 +151,7 @@ impl Attempt {
     async fn deliver(&self, url: &str) -> Result<(), DeliverError> {
         let url = self.guard.check(url)?;
         let callbacks = self.callbacks.get_or_init(|| callbacks(&self.guard, &self.names, DEADLINE));
-        callbacks.deliver(&url, &[secret('A')], b"{}", NOW_SECS).await
+        callbacks.deliver(&url, &[secret(SIGNING_SECRET)], b"{}", NOW_SECS).await
     }
 
     /// Whether the guard said no: by a rule, or because the name has no address.

@@ -43,6 +43,6 @@ fn callbacks(guard: &Arc<Guard>, names: &Arc<names::Names>, timeout: Duration) -
     Callbacks::new(Arc::clone(guard), Arc::clone(names) as _, timeout).unwrap()
 }
 
-fn secret(seed: char) -> Secret {
-    format!("whsec_{}", seed.to_string().repeat(32)).parse().unwrap()
+fn secret(text: &str) -> Secret {
+    text.parse().unwrap()
 }
