@@ -128,15 +128,7 @@ impl Datadog {
             other => other,
         };
         let answer = answer.map_err(failed)?;
-        let as_of = answer.date.unwrap_or_else(|| {
-            // The order of reports rests on Datadog's clock; this one stands in only where a proxy cut the header.
-            tracing::warn!(
-                step = "monitor",
-                monitor_id = id,
-                "Datadog's answer has no readable Date: using this clock"
-            );
-            Timestamp::now()
-        });
+        let as_of = answer.date.unwrap_or_else(|| this_clock(id));
         let monitor: MonitorAnswer = answer.json().map_err(failed)?;
         monitor.report(id, as_of, self.site).ok_or_else(|| failed(ReadFailure::GroupsUntold))
     }
@@ -203,6 +195,13 @@ fn date(response: &Response) -> Option<Timestamp> {
     let date = response.headers().get(DATE)?.to_str().ok()?;
     let since_epoch = httpdate::parse_http_date(date).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Timestamp::from_second(i64::try_from(since_epoch.as_secs()).ok()?).ok()
+}
+
+/// Stands in only where a proxy cut the header off: the order of reports rests on Datadog's own clock.
+fn this_clock(monitor_id: u64) -> Timestamp {
+    tracing::warn!(step = "monitor", monitor_id, "Datadog's answer has no readable Date: using this clock");
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 async fn body(mut response: Response, limit_bytes: usize) -> Result<Vec<u8>, ReadFailure> {
