@@ -242,7 +242,8 @@ impl Breaker {
             let fresh = || Signal { latest: seen.clone(), decided: None };
             self.signals.entry(id).or_insert_with(fresh).observe(seen, policy);
         }
-        self.drop_known_hints(policy, monitor_id, evidence.latest_change_ms);
+        let seen_past = |hint: &Hint| hint::superseded(hint.at_ms, evidence.latest_change_ms);
+        self.hints.retain(|id, hint| id.monitor_id != monitor_id || !seen_past(hint));
         transitions.extend(self.settle(policy, now_ms, Cause::Report { monitor_id }));
         if let Some(claim) = &evidence.claim {
             self.take_hint(policy, monitor_id, claim, evidence.latest_change_ms, now_ms);
@@ -296,7 +297,8 @@ impl Breaker {
         ramp_end.into_iter().chain(lapse).min_by_key(|(due_ms, _)| *due_ms)
     }
 
-    /// Takes a hint in if it may act: see [`crate::hint`].
+    /// Takes a hint in if it may act: see [`crate::hint`]. Also while a signal fires anyway: that signal may rest on a
+    /// report that is older than the hint, and what follows must not depend on which of them came first.
     fn take_hint(
         &mut self,
         policy: &Policy,
@@ -306,7 +308,7 @@ impl Breaker {
         now_ms: i64,
     ) {
         let usable = hint::usable(claim.at_ms, now_ms, latest_change_ms).is_ok();
-        if !usable || !policy.fires_on(claim.transition) || self.fires_for(policy, monitor_id, &claim.group) {
+        if !usable || !policy.fires_on(claim.transition) {
             return;
         }
         let id = SignalId { monitor_id, group: claim.group.to_string() };
@@ -315,24 +317,6 @@ impl Breaker {
         if claim.at_ms > hint.at_ms {
             *hint = Hint { at_ms: claim.at_ms, until_ms };
         }
-    }
-
-    /// Drops the hints of a monitor that its reports agree with, or have seen past.
-    fn drop_known_hints(&mut self, policy: &Policy, monitor_id: u64, latest_change_ms: Option<i64>) {
-        let mut hints = std::mem::take(&mut self.hints);
-        hints.retain(|id, hint| {
-            let known = hint::superseded(hint.at_ms, latest_change_ms)
-                || self.fires_for(policy, monitor_id, &Tags::parse(&id.group));
-            id.monitor_id != monitor_id || !known
-        });
-        self.hints = hints;
-    }
-
-    /// Whether a stored signal of this monitor already fires for a group that bears these tags.
-    fn fires_for(&self, policy: &Policy, monitor_id: u64, tags: &Tags) -> bool {
-        let of_monitor = self.signals.iter().filter(|(id, _)| id.monitor_id == monitor_id);
-        let mut firing = of_monitor.filter(|(_, signal)| signal.fires(policy));
-        firing.any(|(id, _)| Tags::parse(&id.group).includes(tags))
     }
 
     /// The one door for transitions: moves to the state that follows from signals, hints and time.

@@ -1,10 +1,12 @@
 //! Stores and followers of flags.
 //!
 //! [`conformance`] holds what every store must do, and runs each part against memory and a real Redis; [`redis`] what
-//! only a Redis shows: other readers, silence, restarts, passwords, foreign data.
+//! only a Redis shows: other readers, silence, restarts, passwords, foreign data; [`rules`] that core's rules hold through the
+//! service and either store.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod conformance;
 mod redis;
+mod rules;
 mod subject;

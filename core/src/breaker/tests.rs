@@ -183,13 +183,20 @@ fn a_recovery_hint_never_closes() {
 }
 
 #[test]
-fn a_hint_that_names_part_of_a_group_is_taken_over_by_the_group() {
-    let mut named = hint(10, NotifiedTransition::Alert, None);
-    named.claim.as_mut().unwrap().group = Tags::parse("bank:1");
-    let mut whole = report(MONITOR, seen("Alert", 9, 40));
-    whole.groups[0].0 = Tags::parse("bank:1,env:prod");
-    let breaker = after(&policy(), &[(11, named), (41, whole)]);
-    assert!(breaker.hints.is_empty() && breaker.state() == State::Open);
+fn a_report_older_than_the_hint_does_not_take_its_place() {
+    let told = hint(100, NotifiedTransition::Alert, None);
+    let earlier_alert = report(MONITOR, seen("Alert", 20, 50));
+    let earlier_recovery = report(MONITOR, seen("OK", 60, 90));
+    for steps in [
+        [(101, told.clone()), (101, earlier_alert.clone()), (101, earlier_recovery.clone())],
+        [(101, earlier_recovery), (101, earlier_alert), (101, told)],
+    ] {
+        assert_eq!(
+            state_after(&policy(), &steps),
+            State::Open,
+            "the read side has not seen the new alert yet"
+        );
+    }
 }
 
 #[test]
