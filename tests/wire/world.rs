@@ -2,7 +2,7 @@
 
 use cutout_core::report::Callback;
 use cutout_core::webhook;
-use cutout_lambda::function::InvocationError;
+use cutout_lambda::function::{Failure, InvocationError};
 use cutout_lambda::guard::SystemResolver;
 use cutout_lambda::{Function, Settings};
 use cutout_tests::canary;
@@ -99,8 +99,7 @@ pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
 
 /// The steps that failed, in order of their names.
 pub(crate) fn steps(outcome: Result<(), InvocationError>) -> Vec<&'static str> {
-    let mut steps: Vec<_> =
-        outcome.expect_err("it fails").failures().iter().map(|failure| failure.step()).collect();
+    let mut steps: Vec<_> = outcome.expect_err("it fails").failures().iter().map(Failure::step).collect();
     steps.sort_unstable();
     steps
 }
