@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    fn callback(report: serde_json::Value, notified: serde_json::Value) -> Callback {
+    fn callback(report: &serde_json::Value, notified: &serde_json::Value) -> Callback {
         let body = serde_json::json!({
             "schema": "cutout.callback/1", "source": "datadog", "reason": "notification", "to": "x",
             "event_id": null, "monitor_id": 7, "notified": notified, "report": report, "event": null
@@ -186,7 +186,7 @@ mod tests {
             [declaration("bank", &["bank_code"], &[7], &[]), declaration("all", &[], &[], &["cutout:x"])];
         let groups = [("bank_code:1,env:p", "Alert"), ("bank_code:2,env:p", "OK"), ("env:p", "OK")];
         let callback =
-            callback(report("2026-11-21T01:00:09Z", &["Cutout:X"], &groups), serde_json::Value::Null);
+            callback(&report("2026-11-21T01:00:09Z", &["Cutout:X"], &groups), &serde_json::Value::Null);
         let plan = plan(&declared, &callback, None).unwrap();
         assert_eq!(ids(&plan), ["all", "bank/1", "bank/2"]);
         assert_eq!(plan.targets.values().next().unwrap().1.groups.len(), 3);
@@ -197,8 +197,8 @@ mod tests {
     fn a_monitor_nobody_listens_to_is_an_error_that_says_what_to_do() {
         let declared = [declaration("bank", &[], &[8], &["cutout:x"])];
         let other = callback(
-            report("2026-11-21T01:00:09Z", &["cutout:y"], &[("*", "Alert")]),
-            serde_json::Value::Null,
+            &report("2026-11-21T01:00:09Z", &["cutout:y"], &[("*", "Alert")]),
+            &serde_json::Value::Null,
         );
         let error = plan(&declared, &other, None).unwrap_err();
         assert!(error.to_string().contains("monitors.ids"), "{error}");
@@ -208,7 +208,7 @@ mod tests {
     fn without_a_report_the_tags_last_seen_decide_and_none_seen_is_undeclared() {
         let declared = [declaration("bank", &["bank_code"], &[], &["cutout:x"])];
         let notified = serde_json::json!({"at": "2026-11-21T01:00:10Z", "transition": "alert", "tags": {"bank_code": ["1"]}});
-        let hint = callback(serde_json::Value::Null, notified);
+        let hint = callback(&serde_json::Value::Null, &notified);
         assert!(plan(&declared, &hint, None).is_err());
         let stored =
             MonitorSeen { tags: ["cutout:x".to_owned()].into(), as_of_ms: 1, latest_change_ms: Some(5) };
@@ -225,7 +225,7 @@ mod tests {
     fn a_hint_that_names_no_group_claims_nothing() {
         let declared = [declaration("all", &[], &[7], &[])];
         let notified = serde_json::json!({"at": "2026-11-21T01:00:10Z", "transition": "alert", "tags": null});
-        let plan = plan(&declared, &callback(serde_json::Value::Null, notified), None).unwrap();
+        let plan = plan(&declared, &callback(&serde_json::Value::Null, &notified), None).unwrap();
         assert!(plan.targets.is_empty());
     }
 

@@ -12,8 +12,9 @@ async fn a_callback_answered_500_is_an_error_and_the_retry_brings_it() {
     let error = rig.notify(&alert).await.unwrap_err();
     assert!(message(&error).contains("500"), "{error}");
     assert_eq!(rig.flag("bank-charge/0001"), Value::Null);
+    let event_id = alert[0].event_id.to_string();
     rig.function.wait_for("one line with all that a person looks for", 0, |line| {
-        let ids = line["monitor_id"] == BANK_MONITOR && line["event_id"] == alert[0].event_id.to_string();
+        let ids = line["monitor_id"] == BANK_MONITOR && line["event_id"] == *event_id;
         let place = line["callback_host"] == "127.0.0.1" && line["step"].is_string();
         (line["level"] == "ERROR" && ids && place && line["error"].as_str()?.contains("500")).then_some(())
     });

@@ -1,8 +1,5 @@
 //! The workspace's own binaries, built as the test is, for tests that start them as processes.
 
-// A test that cannot go on must end here and now.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;

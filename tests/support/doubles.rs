@@ -1,9 +1,6 @@
 //! A stand-in for an HTTP server that a room calls: it answers what it was told to and keeps what it was asked.
 //! It runs on one loopback address, plays Datadog or an owning service, and stops when dropped.
 
-// A test that cannot go on must end here and now.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
-
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};

@@ -1,5 +1,8 @@
 //! What the tests share. Every server is started for one test, on a free port, in a folder of its own.
 
+// A test that cannot go on ends where it stands, and says so.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
 pub mod binaries;
 pub mod canary;
 pub mod doubles;

@@ -6,8 +6,6 @@
 //!
 //! A machine that cannot make namespaces fails such a test, with what to enable: skipping would look like passing.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)]
-
 use std::env;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};

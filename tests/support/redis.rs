@@ -2,8 +2,6 @@
 //!
 //! A test that needs Redis fails without `redis-server`; it never passes by being skipped.
 
-#![allow(clippy::expect_used, clippy::panic)]
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

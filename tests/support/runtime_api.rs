@@ -4,9 +4,6 @@
 //! init error. Source: AWS, "Using the Lambda runtime API for custom runtimes", version 2018-06-01. Left out: asynchronous retries,
 //! extensions, response streaming. One invocation at a time is handed out, as AWS does to one process.
 
-// A test that cannot go on must end here and now.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
