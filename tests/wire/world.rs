@@ -85,6 +85,11 @@ impl World {
         self.datadog.asked().len()
     }
 
+    /// How often a monitor was read.
+    pub(crate) fn monitor_reads(&self) -> usize {
+        self.datadog.asked().iter().filter(|asked| asked.path.starts_with("/api/v1/monitor/")).count()
+    }
+
     /// The callbacks that arrived at both services, verified as a service does.
     pub(crate) fn callbacks(&self) -> Vec<Callback> {
         let asked = self.services.iter().flat_map(Double::asked);
