@@ -260,13 +260,18 @@ async fn a_tail_waits_and_wakes(subject: Subject) {
 async fn two_tails_wait_side_by_side(subject: Subject) {
     let store = subject.store();
     let epoch = declare(&*store).await;
-    let position = store.snapshot().await.unwrap().position;
-    let (mut one, mut other) = (position.clone(), position);
-    let first = timeout(DEADLINE, store.tail(&mut one, 10 * DEADLINE));
-    let second = timeout(DEADLINE, store.tail(&mut other, 10 * DEADLINE));
-    let writing = commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open))));
-    let (first, second, ()) = tokio::join!(first, second, writing);
-    assert_eq!(first.expect("woken").unwrap(), second.expect("woken too").unwrap());
+    let start = store.snapshot().await.unwrap().position;
+    let (mut one, mut other) = (start.clone(), start);
+    assert_eq!(store.tail(&mut one, WAIT).await.unwrap(), []);
+    let mut patient = std::pin::pin!(timeout(DEADLINE, store.tail(&mut one, 10 * DEADLINE)));
+    tokio::select! {
+        answer = &mut patient => panic!("nothing has changed: {answer:?}"),
+        answer = store.tail(&mut other, WAIT) => assert_eq!(answer.unwrap(), [], "held up by the other"),
+    }
+    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let told = patient.await.expect("woken").unwrap();
+    assert_eq!(told, store.tail(&mut other, WAIT).await.unwrap());
+    assert_eq!(told.len(), 1);
 }
 
 async fn a_monitor_is_remembered(subject: Subject) {

@@ -16,38 +16,38 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long anything may take before its absence is a failure.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// How long one read of the stream waits in these tests.
-pub const WAIT: Duration = Duration::from_millis(100);
+pub(crate) const WAIT: Duration = Duration::from_millis(100);
 
 /// A store under test.
-pub enum Subject {
+pub(crate) enum Subject {
     Memory(MemoryStore),
     Redis(RedisServer, Arc<RedisStore>),
 }
 
 impl Subject {
-    pub fn memory() -> Subject {
+    pub(crate) fn memory() -> Subject {
         Subject::Memory(MemoryStore::new())
     }
 
-    pub fn redis() -> Subject {
+    pub(crate) fn redis() -> Subject {
         Subject::on(RedisServer::start())
     }
 
-    pub fn on(server: RedisServer) -> Subject {
+    pub(crate) fn on(server: RedisServer) -> Subject {
         let store = Arc::new(RedisStore::new(&server.url(), "default").unwrap());
         Subject::Redis(server, store)
     }
 
-    pub fn store(&self) -> Arc<dyn Store> {
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
         match self {
             Subject::Memory(store) => Arc::new(store.clone()),
             Subject::Redis(_, store) => Arc::clone(store) as _,
         }
     }
 
-    pub async fn lose_everything(&self) {
+    pub(crate) async fn lose_everything(&self) {
         match self {
             Subject::Memory(store) => store.lose_everything(),
             Subject::Redis(server, _) => {
@@ -58,35 +58,35 @@ impl Subject {
 }
 
 /// A connection as any other program would have it.
-pub async fn plain(server: &RedisServer) -> ::redis::aio::MultiplexedConnection {
+pub(crate) async fn plain(server: &RedisServer) -> ::redis::aio::MultiplexedConnection {
     let client = ::redis::Client::open(server.url()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
-pub fn bank(number: usize) -> BreakerId {
+pub(crate) fn bank(number: usize) -> BreakerId {
     BreakerId::new("bank-charge", &[format!("{number:05}")])
 }
 
-pub fn flag(state: State) -> Flag {
+pub(crate) fn flag(state: State) -> Flag {
     Flag { state, since_ms: 1_795_223_705_000, ..Flag::default() }
 }
 
 /// A write of a breaker whose record can be told from others by `mark`.
-pub fn write(id: &BreakerId, expected: u64, mark: i64, flag: Option<Flag>) -> Write {
+pub(crate) fn write(id: &BreakerId, expected: u64, mark: i64, flag: Option<Flag>) -> Write {
     Write::Breaker { id: id.clone(), expected, record: Breaker::new(mark), flag }
 }
 
-pub async fn declare(store: &dyn Store) -> Epoch {
+pub(crate) async fn declare(store: &dyn Store) -> Epoch {
     store.declare(&Declared::default()).await.unwrap()
 }
 
 /// Commits one write, which must be taken.
-pub async fn commit(store: &dyn Store, epoch: &Epoch, write: Write) {
+pub(crate) async fn commit(store: &dyn Store, epoch: &Epoch, write: Write) {
     assert_eq!(store.commit(epoch, &[write]).await.unwrap(), Committed::Taken(vec![true]));
 }
 
 /// All changes after `position` up to the one numbered `last_rev`.
-pub async fn tail_up_to(store: &dyn Store, position: &mut Position, last_rev: u64) -> Vec<Change> {
+pub(crate) async fn tail_up_to(store: &dyn Store, position: &mut Position, last_rev: u64) -> Vec<Change> {
     let mut found: Vec<Change> = Vec::new();
     let reading = async {
         while found.last().is_none_or(|change| change.published.rev < last_rev) {
@@ -99,19 +99,19 @@ pub async fn tail_up_to(store: &dyn Store, position: &mut Position, last_rev: u6
 
 /// What a sink was told.
 #[derive(Default)]
-pub struct Seen {
-    pub flags: BTreeMap<BreakerId, Published>,
-    pub synced: Option<Synced>,
-    pub connected: bool,
-    pub failures: u64,
+pub(crate) struct Seen {
+    pub(crate) flags: BTreeMap<BreakerId, Published>,
+    pub(crate) synced: Option<Synced>,
+    pub(crate) connected: bool,
+    pub(crate) failures: u64,
 }
 
 impl Seen {
-    pub fn state(&self, id: &BreakerId) -> Option<State> {
+    pub(crate) fn state(&self, id: &BreakerId) -> Option<State> {
         self.flags.get(id).map(|published| published.flag.state)
     }
 
-    pub fn losses(&self) -> u64 {
+    pub(crate) fn losses(&self) -> u64 {
         self.synced.as_ref().map_or(0, |synced| synced.losses)
     }
 }
@@ -130,7 +130,7 @@ impl fmt::Debug for Seen {
 
 /// A sink that remembers, and lets a test wait for what it expects.
 #[derive(Default)]
-pub struct Watcher(watch::Sender<Seen>);
+pub(crate) struct Watcher(watch::Sender<Seen>);
 
 impl Sink for Watcher {
     fn update(&self, updates: &[Update]) {
@@ -161,26 +161,26 @@ impl Sink for Watcher {
 
 impl Watcher {
     /// Waits until `holds`.
-    pub async fn until(&self, what: &str, holds: impl FnMut(&Seen) -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl FnMut(&Seen) -> bool) {
         let mut seen = self.0.subscribe();
         let reached = timeout(DEADLINE, seen.wait_for(holds)).await.map(|seen| drop(seen.unwrap()));
         assert!(reached.is_ok(), "{what}: does not come; {:?}", self.0.borrow());
     }
 
     /// Looks at what was told so far.
-    pub fn now<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+    pub(crate) fn now<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.0.borrow())
     }
 }
 
 /// A follower that runs until this is dropped.
-pub struct Following {
-    pub watcher: Arc<Watcher>,
+pub(crate) struct Following {
+    pub(crate) watcher: Arc<Watcher>,
     task: JoinHandle<()>,
 }
 
 impl Following {
-    pub async fn start(store: Arc<dyn Store>) -> Following {
+    pub(crate) async fn start(store: Arc<dyn Store>) -> Following {
         let watcher = Arc::new(Watcher::default());
         let task = tokio::spawn(Follower::new(store, Arc::clone(&watcher) as _).run());
         watcher.until("the first snapshot", |seen| seen.synced.is_some()).await;
