@@ -60,8 +60,8 @@ impl History {
 
     /// How a monitor's group stood so many seconds ago: when it changed to that, and whether it alerts.
     fn shown(&self, monitor: usize, ago: i64) -> (i64, bool) {
-        let before = self.changes[monitor].iter().enumerate().filter(|(_, changed)| **changed >= ago);
-        before.last().map_or((1_000, false), |(nth, changed)| (*changed, nth % 2 == 0))
+        let mut before = self.changes[monitor].iter().enumerate().filter(|(_, changed)| **changed >= ago);
+        before.next_back().map_or((1_000, false), |(nth, changed)| (*changed, nth % 2 == 0))
     }
 
     /// All callbacks, some of them twice, in an arbitrary order.
