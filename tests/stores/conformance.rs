@@ -189,12 +189,12 @@ async fn a_record_without_a_flag_is_no_change(subject: Subject) {
 }
 
 async fn a_snapshot_and_its_tail_show_every_change_once(subject: Subject) {
-    const CHANGES: u64 = 300;
+    const CHANGES: usize = 300;
     let store = subject.store();
     let epoch = declare(&*store).await;
     let writing = async {
         for number in 0..CHANGES {
-            commit(&*store, &epoch, write(&bank(number as usize), 0, 1, Some(flag(Open)))).await;
+            commit(&*store, &epoch, write(&bank(number), 0, 1, Some(flag(Open)))).await;
             tokio::task::yield_now().await;
         }
     };
@@ -204,7 +204,7 @@ async fn a_snapshot_and_its_tail_show_every_change_once(subject: Subject) {
         loop {
             let mut snapshot = reader.snapshot().await.unwrap();
             let rev = snapshot.meta.unwrap().rev;
-            if rev == CHANGES {
+            if rev == CHANGES as u64 {
                 break;
             }
             let mut shown: Vec<u64> = snapshot.flags.iter().map(|(_, published)| published.rev).collect();
@@ -265,6 +265,7 @@ async fn two_tails_wait_side_by_side(subject: Subject) {
     assert_eq!(store.tail(&mut one, WAIT).await.unwrap(), []);
     let mut patient = std::pin::pin!(timeout(DEADLINE, store.tail(&mut one, 10 * DEADLINE)));
     tokio::select! {
+        biased; // The patient one asks first.
         answer = &mut patient => panic!("nothing has changed: {answer:?}"),
         answer = store.tail(&mut other, WAIT) => assert_eq!(answer.unwrap(), [], "held up by the other"),
     }

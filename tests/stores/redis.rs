@@ -1,6 +1,6 @@
 //! What only a Redis shows: readers that are not ours, silence, restarts, passwords, foreign data.
 
-use crate::subject::{DEADLINE, Following, Subject, WAIT, bank, commit, declare, flag, plain, write};
+use crate::subject::{DEADLINE, Following, Seen, Subject, WAIT, bank, commit, declare, flag, plain, write};
 use cutout_core::flag::State::{Closed, Open};
 use cutout_core::{BreakerId, Declared};
 use cutout_flags::{Epoch, RedisStore, Store, StoreError};
@@ -261,7 +261,7 @@ async fn a_follower_outlives_a_restart_of_a_redis_that_kept_its_data() {
     assert_eq!(declare(&again).await, epoch);
     commit(&again, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("the change after it", |seen| seen.state(&bank(1)) == Some(Closed)).await;
-    assert_eq!(following.watcher.now(|seen| seen.losses()), 0);
+    assert_eq!(following.watcher.now(Seen::losses), 0);
 }
 
 #[tokio::test]
