@@ -79,10 +79,12 @@ mod tests {
     use tower::ServiceExt;
 
     const LONG: Duration = Duration::from_secs(600);
+    const DEADLINE: Duration = Duration::from_secs(20);
 
     async fn ask(router: &Router, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        router.clone().oneshot(request).await.unwrap()
+        let answer = tokio::time::timeout(DEADLINE, router.clone().oneshot(request));
+        answer.await.expect("no answer").unwrap()
     }
 
     async fn told(response: Response) -> String {

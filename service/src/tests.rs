@@ -123,6 +123,20 @@ async fn a_callback_opens_its_breaker_alone_and_the_same_again_writes_nothing() 
 }
 
 #[tokio::test]
+async fn a_later_report_of_the_same_is_remembered_but_is_no_change_for_callers() {
+    let store = Arc::new(MemoryStore::new());
+    let service = service(store.clone());
+    send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert")], 60)).await;
+    let before = flags(&*store).await;
+    let later = send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert")], 5)).await;
+    assert_eq!(later, (StatusCode::OK, json!({"applied": 1, "changed": 0})));
+    assert_eq!(flags(&*store).await, before);
+    // What was remembered of it makes a report from between the two an old one.
+    send(&service, &callback(MONITOR, &[("bank_code:0001", "OK")], 30)).await;
+    assert_eq!(flags(&*store).await, before);
+}
+
+#[tokio::test]
 async fn what_is_not_acceptable_is_turned_away_and_reaches_no_store() {
     let body = callback(MONITOR, &[("bank_code:0001", "Alert")], 5);
     let with = |key: &str, value: Value| {

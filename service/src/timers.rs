@@ -161,11 +161,15 @@ async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Re
         batch.iter().for_each(|(id, entry)| due.settle(id, *entry, None));
         return Ok(true);
     };
-    let mut decisions = Vec::new();
+    let (mut decisions, mut settled) = (Vec::new(), true);
     for ((id, entry), stored) in batch.iter().zip(&read.breakers) {
         match look(shared, id, stored.as_ref(), &read) {
             Look::Write(decision) => decisions.push((*entry, decision)),
-            Look::Later(next_at_ms) => due.settle(id, *entry, next_at_ms),
+            Look::Later(next_at_ms) => {
+                // Not due by the store's own clock: this one's idea of it is off, so no haste.
+                settled &= next_at_ms.is_none();
+                due.settle(id, *entry, next_at_ms);
+            }
         }
     }
     let writes: Vec<Write> = decisions.iter().map(|(_, decision)| decision.write.clone()).collect();
@@ -174,7 +178,7 @@ async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Re
         decision.log();
         due.settle(&decision.id, *entry, decision.next_at_ms);
     }
-    Ok(taken.iter().all(|taken| *taken))
+    Ok(settled && taken.iter().all(|taken| *taken))
 }
 
 /// What a look at one breaker brings.
