@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for anything.
@@ -24,6 +25,7 @@ pub struct Program {
 #[derive(Debug, Default)]
 struct Lines {
     all: Mutex<Vec<String>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
     grown: Condvar,
 }
 
@@ -73,6 +75,12 @@ impl Program {
         }
     }
 
+    /// Waits until everything that it printed is read. For one that has ended.
+    pub fn read_to_end(&mut self) {
+        let readers = std::mem::take(&mut *self.lines.readers.lock().unwrap());
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    }
+
     /// How many lines there are, to wait only for later ones.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -115,16 +123,17 @@ impl Drop for Program {
 }
 
 fn collect(stream: impl Read + Send + 'static, lines: &Arc<Lines>, log: Option<&Arc<Mutex<File>>>) {
-    let (lines, log) = (Arc::clone(lines), log.cloned());
-    std::thread::spawn(move || {
+    let (kept, log) = (Arc::clone(lines), log.cloned());
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if let Some(log) = &log {
                 let _ = writeln!(log.lock().unwrap(), "{line}");
             }
-            lines.all.lock().unwrap().push(line);
-            lines.grown.notify_all();
+            kept.all.lock().unwrap().push(line);
+            kept.grown.notify_all();
         }
     });
+    lines.readers.lock().unwrap().push(reader);
 }
 
 /// A file of its own for each program, in the folder that `tests/run` searches for secrets afterwards.
