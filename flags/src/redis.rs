@@ -21,6 +21,7 @@ use errors::store_error;
 use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
 use redis::streams::{StreamRangeReply, StreamReadReply};
 use redis::{Client, Pipeline, RedisError, Script, ScriptInvocation};
+use rustls::crypto::CryptoProvider;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl RedisStore {
     /// The scope `scope` in the Redis at `url` (`redis://…`, or `rediss://…` with TLS). Does not connect.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] if `url` is not a Redis URL, or `scope` is not spelled like a breaker's name.
+    /// [`StoreError::Unusable`] if `url` is not a Redis URL, or is one with TLS and the process has no rustls crypto
+    /// provider, or `scope` is not spelled like a breaker's name.
     pub fn new(url: &str, scope: &str) -> Result<RedisStore, StoreError> {
         let unusable = |setting, problem| StoreError::Unusable { setting, problem };
         if !url.starts_with("redis://") && !url.starts_with("rediss://") {
@@ -54,6 +56,12 @@ impl RedisStore {
         // The cause may quote the URL, and with it a password.
         let client = Client::open(url)
             .map_err(|_| unusable("URL", "it has to be redis[s]://[user[:password]@]host[:port][/number]"))?;
+        // Without one the first connection would panic, in the middle of whoever follows the flags.
+        if url.starts_with("rediss://") && CryptoProvider::get_default().is_none() {
+            let problem =
+                "rediss:// needs a process-wide rustls crypto provider: call its install_default() first";
+            return Err(unusable("URL", problem));
+        }
         if !is_breaker_name(scope) {
             return Err(unusable("scope", "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first"));
         }
@@ -251,6 +259,10 @@ mod tests {
             assert!(told.contains(setting) && !told.contains("hunter2"), "{url} {scope}: {told}");
             assert!(!error.is_retryable());
         }
+        // The only test of this binary that installs one.
+        let error = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap_err();
+        assert!(error.to_string().contains("install_default"), "{error}");
+        rustls::crypto::ring::default_provider().install_default().unwrap();
         let store = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap();
         assert_eq!(format!("{store:?}"), r#"RedisStore { meta: "cutout:{default}:meta", .. }"#);
     }
