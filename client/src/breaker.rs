@@ -178,7 +178,8 @@ mod tests {
             breaker(Some(Flag { state: State::HalfOpen, since_ms: now_ms, ramp: Some(ramp), next }));
         let admitted = (0..10_000).filter(|_| half_open.admit().is_ok()).count();
         assert!((800..1_200).contains(&admitted), "{admitted} of 10,000 at a share of a tenth");
-        assert!(half_open.admit().is_ok() || half_open.admit().unwrap_err().until() == Some(at(ramp.to_ms)));
+        let refused = (0..10_000).find_map(|_| half_open.admit().err()).unwrap();
+        assert_eq!((refused.state(), refused.until()), (State::HalfOpen, Some(at(ramp.to_ms))));
 
         let ended = Ramp { from_ms: now_ms - 20, to_ms: now_ms - 10, from_ppm: 0 };
         let over = breaker(Some(Flag { state: State::HalfOpen, since_ms: 0, ramp: Some(ended), next: None }));
