@@ -13,7 +13,7 @@ use std::time::Instant;
 
 fn cutout(arguments: &[&str]) -> Program {
     let path = std::env::var("PATH").unwrap();
-    let mut command = Program::command(&binary("cutout-cli", "cutout"), &[("PATH", path.as_str())]);
+    let mut command = Program::command(&binary("cutout"), &[("PATH", path.as_str())]);
     command.args(arguments);
     Program::start(command)
 }

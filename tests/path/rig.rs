@@ -168,11 +168,11 @@ fn start_service(folder: &Path, redis: &str) -> Program {
         ("CUTOUT_BREAKERS", file.to_str().unwrap()),
         ("CUTOUT_SIGNING_SECRETS", canary::SIGNING_SECRET),
     ];
-    Program::start(Program::command(&binary("cutout-service", "cutout-service"), &environment))
+    Program::start(Program::command(&binary("cutout-service"), &environment))
 }
 
 fn start_function(runtime: &RuntimeApi, datadog: &str) -> Program {
-    let mut command = runtime.command(&binary("cutout-lambda", "bootstrap"));
+    let mut command = runtime.command(&binary("bootstrap"));
     command.envs([
         ("DD_API_KEY", canary::DD_API_KEY),
         ("DD_APP_KEY", canary::DD_APP_KEY),

@@ -86,5 +86,5 @@ impl ServiceProcess {
 
 /// The binary with these variables and no others.
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
-    Program::command(&binary("cutout-service", "cutout-service"), variables)
+    Program::command(&binary("cutout-service"), variables)
 }

@@ -1,22 +1,23 @@
 //! The workspace's own binaries, built as the test is, for tests that start them as processes.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
-static BUILT: LazyLock<Mutex<HashMap<(String, String), PathBuf>>> = LazyLock::new(Mutex::default);
+/// Where they stand. All are built in one go: building them one by one would build what they share once for each, since
+/// each asks for other features of it.
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
 
-/// The path of a package's binary, built once a test process, in the profile and folder of the test itself.
+/// The path of a binary of the workspace, built once a test process, in the profile and folder of the test itself.
 ///
 /// # Panics
 /// If it cannot be built.
-pub fn binary(package: &str, name: &str) -> PathBuf {
-    let mut built = BUILT.lock().unwrap();
-    built.entry((package.to_owned(), name.to_owned())).or_insert_with(|| build(package, name)).clone()
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    FOLDER.join(name)
 }
 
-fn build(package: &str, name: &str) -> PathBuf {
+fn build() -> PathBuf {
     // <target>/<profile>/deps/<this test>
     let test = std::env::current_exe().unwrap();
     let profile_dir = test.ancestors().nth(2).expect("a test stands in <target>/<profile>/deps");
@@ -25,11 +26,11 @@ fn build(package: &str, name: &str) -> PathBuf {
         other => other.expect("a profile's folder has a name"),
     };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", package, "--bin", name, "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(profile_dir.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
-    assert!(status.success(), "{package} builds its binary {name}");
-    profile_dir.join(name)
+    assert!(status.success(), "the workspace builds its binaries");
+    profile_dir.to_path_buf()
 }

@@ -27,7 +27,7 @@ fn line<'a>(lines: &'a [Value], message: &str) -> &'a Value {
 async fn a_notification_goes_through_and_a_failure_is_told_once() {
     let world = World::start().await;
     let api = RuntimeApi::start().await;
-    let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+    let mut command = api.command(&binary("bootstrap"));
     let child = command.envs(world.variables()).stdout(Stdio::piped()).spawn().unwrap();
     let alert = world.here(&fixtures::read(&constructed("sns"), "text_alert"));
 
@@ -73,7 +73,7 @@ fn unmanaged(log: &[Value]) -> usize {
 async fn a_monitor_that_bears_the_tag_is_managed() {
     let world = World::start().await;
     let api = RuntimeApi::start().await;
-    let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+    let mut command = api.command(&binary("bootstrap"));
     command.envs(world.variables()).env("CUTOUT_RECONCILE_TAG", "circuit-breaker");
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
     let alert = world.here(&fixtures::read(&constructed("sns"), "text_alert"));
@@ -88,7 +88,7 @@ async fn a_proxy_of_the_environment_is_used_for_https_to_datadog_and_nothing_els
     for (datadog_url, through_proxy) in [(None, false), (Some("https://datadog.invalid"), true)] {
         let (world, proxy) = (World::start().await, Double::start("127.0.0.1").await);
         let api = RuntimeApi::start().await;
-        let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+        let mut command = api.command(&binary("bootstrap"));
         command.envs(world.variables()).envs(["HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.url())));
         command.envs(datadog_url.map(|url| ("CUTOUT_DATADOG_URL", url)));
         let _child = command.stdout(Stdio::null()).spawn().unwrap();
@@ -113,7 +113,7 @@ async fn killed(mut child: tokio::process::Child) -> Vec<Value> {
 #[tokio::test]
 async fn a_process_with_wrong_settings_tells_all_mistakes_and_ends() {
     let api = RuntimeApi::start().await;
-    let mut command = api.command(&binary("cutout-lambda", "bootstrap"));
+    let mut command = api.command(&binary("bootstrap"));
     command.env("CUTOUT_CALLBACK_ALOW", "*").env("DD_API_KEY", cutout_tests::canary::DD_API_KEY);
     let output = command.output().await.unwrap();
     assert!(!output.status.success());
