@@ -6,16 +6,19 @@
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
-use crate::flag::{Flag, Next, Ramp, State};
+use crate::flag::{FIRST_SHARE_PPM, Flag, Next, Ramp, State};
 use crate::hint;
 use crate::observation::Observation;
 use crate::report::{NotifiedTransition, Status};
 use crate::tags::Tags;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The first share of half-open, in parts per million.
-pub const RAMP_FROM_PPM: u32 = 100_000;
+/// How far apart two reports must be that both lack a group, until the group counts as vanished.
+pub const VANISHED_AFTER_MS: i64 = 60_000;
+/// How long a vanished group that does not count any more is still remembered: longer than a report can be old when it
+/// is accepted, so that a late one cannot bring the group back.
+pub const FORGOTTEN_AFTER_MS: i64 = 900_000;
 
 /// How a breaker decides. Durations in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +29,18 @@ pub struct Policy {
     pub no_data: NoData,
     /// How long half-open takes to let all calls flow.
     pub ramp_ms: i64,
+    /// What becomes of a firing signal whose monitor or group is gone.
+    pub on_vanished: OnVanished,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { open_on: OpenOn::Alert, no_data: NoData::Hold, ramp_ms: 300_000 }
+        Policy {
+            open_on: OpenOn::Alert,
+            no_data: NoData::Hold,
+            ramp_ms: 300_000,
+            on_vanished: OnVanished::HalfOpen,
+        }
     }
 }
 
@@ -52,6 +62,28 @@ pub enum NoData {
     Open,
     /// It does not fire.
     Close,
+}
+
+/// What becomes of a firing signal whose monitor or group is gone: nobody will ever report its recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnVanished {
+    /// It holds the breaker half-open at the first share, until a report shows the group again.
+    HalfOpen,
+    /// It goes on firing.
+    Hold,
+    /// It does not fire any more.
+    Close,
+}
+
+/// What a signal asks for, the loudest last. The loudest of all signals counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Voice {
+    /// Nothing.
+    Rest,
+    /// Half-open at the first share.
+    Doubt,
+    /// Open.
+    Fire,
 }
 
 /// What one status says under a policy. In the order of weight for observations that are equally new.
@@ -97,16 +129,28 @@ pub struct Signal {
     pub latest: Observation,
     /// The newest one that does not hold; none if there was none yet.
     pub decided: Option<Observation>,
+    /// When the first report was read that lacks the group, if none shows it since; Unix milliseconds.
+    #[serde(default)]
+    pub missing_since_ms: Option<i64>,
+    /// Whether two such reports, far enough apart, say that the group is gone.
+    #[serde(default)]
+    pub vanished: bool,
 }
 
 impl Signal {
-    fn fires(&self, policy: &Policy) -> bool {
-        match policy.says(&self.latest.status) {
-            Says::Fire => true,
-            Says::Rest => false,
-            Says::Hold => {
-                self.decided.as_ref().is_some_and(|decided| policy.says(&decided.status) == Says::Fire)
-            }
+    fn new(seen: &Observation) -> Signal {
+        Signal { latest: seen.clone(), decided: None, missing_since_ms: None, vanished: false }
+    }
+
+    fn voice(&self, policy: &Policy) -> Voice {
+        let says = match policy.says(&self.latest.status) {
+            Says::Hold => self.decided.as_ref().map_or(Says::Rest, |decided| policy.says(&decided.status)),
+            decided => decided,
+        };
+        match (says, self.vanished, policy.on_vanished) {
+            (Says::Rest | Says::Hold, ..) | (Says::Fire, true, OnVanished::Close) => Voice::Rest,
+            (Says::Fire, true, OnVanished::HalfOpen) => Voice::Doubt,
+            (Says::Fire, false, _) | (Says::Fire, true, OnVanished::Hold) => Voice::Fire,
         }
     }
 
@@ -119,6 +163,29 @@ impl Signal {
         if decides && self.decided.as_ref().is_none_or(|decided| seen.supersedes(decided, weight)) {
             self.decided = Some(seen.clone());
         }
+        if self.missing_since_ms.is_some_and(|missing_ms| seen.as_of_ms > missing_ms) {
+            (self.missing_since_ms, self.vanished) = (None, false);
+        }
+    }
+
+    /// Takes in that a complete report of `as_of_ms` lacks the group. One that is older than the last sight of it says
+    /// nothing.
+    fn miss(&mut self, as_of_ms: i64) {
+        if as_of_ms > self.latest.as_of_ms {
+            let first_ms = self.missing_since_ms.map_or(as_of_ms, |missing_ms| missing_ms.min(as_of_ms));
+            self.vanished |= self
+                .missing_since_ms
+                .is_some_and(|missing_ms| missing_ms.abs_diff(as_of_ms) >= VANISHED_AFTER_MS.unsigned_abs());
+            self.missing_since_ms = Some(first_ms);
+        }
+    }
+
+    /// Whether nothing would change if it were not there, now that no report that still knew it can come.
+    fn is_forgotten(&self, policy: &Policy, as_of_ms: i64) -> bool {
+        let gone = self
+            .missing_since_ms
+            .is_some_and(|missing_ms| as_of_ms.saturating_sub(missing_ms) >= FORGOTTEN_AFTER_MS);
+        self.vanished && gone && self.voice(policy) == Voice::Rest
     }
 }
 
@@ -164,6 +231,9 @@ pub struct Evidence {
     pub monitor_id: u64,
     /// Its groups that touch this breaker, as the report shows them; empty without a report.
     pub groups: Vec<(Tags, Observation)>,
+    /// When the report was read, Unix milliseconds: it holds all groups of the monitor, so what is not among `groups` is
+    /// missing. None without a report.
+    pub complete_as_of_ms: Option<i64>,
     /// The newest change that any report of this monitor showed, this one included; Unix milliseconds.
     pub latest_change_ms: Option<i64>,
     /// What the notification claims of a group that touches this breaker.
@@ -239,8 +309,10 @@ impl Breaker {
         let monitor_id = evidence.monitor_id;
         for (group, seen) in &evidence.groups {
             let id = SignalId { monitor_id, group: group.to_string() };
-            let fresh = || Signal { latest: seen.clone(), decided: None };
-            self.signals.entry(id).or_insert_with(fresh).observe(seen, policy);
+            self.signals.entry(id).or_insert_with(|| Signal::new(seen)).observe(seen, policy);
+        }
+        if let Some(as_of_ms) = evidence.complete_as_of_ms {
+            self.miss_others(policy, evidence, as_of_ms);
         }
         let seen_past = |hint: &Hint| hint::superseded(hint.at_ms, evidence.latest_change_ms);
         self.hints.retain(|id, hint| id.monitor_id != monitor_id || !seen_past(hint));
@@ -272,8 +344,8 @@ impl Breaker {
                 (self.ramp, next)
             }
             State::Open => match self.hints.values().map(|hint| hint.until_ms).max() {
-                Some(lapse_ms) if !self.signals.values().any(|signal| signal.fires(policy)) => (
-                    Some(ramp_from(policy, lapse_ms)),
+                Some(lapse_ms) if self.loudest_signal(policy) != Voice::Fire => (
+                    (self.loudest_signal(policy) == Voice::Rest).then(|| ramp_from(policy, lapse_ms)),
                     Some(Next { at_ms: lapse_ms, state: State::HalfOpen }),
                 ),
                 _ => (None, None),
@@ -319,28 +391,49 @@ impl Breaker {
         }
     }
 
+    /// Takes in that a complete report lacks groups that were known.
+    fn miss_others(&mut self, policy: &Policy, evidence: &Evidence, as_of_ms: i64) {
+        let shown: BTreeSet<String> = evidence.groups.iter().map(|(group, _)| group.to_string()).collect();
+        for (id, signal) in &mut self.signals {
+            if id.monitor_id == evidence.monitor_id && !shown.contains(&id.group) {
+                signal.miss(as_of_ms);
+            }
+        }
+        self.signals.retain(|id, signal| {
+            id.monitor_id != evidence.monitor_id || !signal.is_forgotten(policy, as_of_ms)
+        });
+    }
+
+    fn loudest_signal(&self, policy: &Policy) -> Voice {
+        self.signals.values().map(|signal| signal.voice(policy)).max().unwrap_or(Voice::Rest)
+    }
+
     /// The one door for transitions: moves to the state that follows from signals, hints and time.
     fn settle(&mut self, policy: &Policy, at_ms: i64, cause: Cause) -> Option<Transition> {
-        let fires = !self.hints.is_empty() || self.signals.values().any(|signal| signal.fires(policy));
+        let voice = if self.hints.is_empty() { self.loudest_signal(policy) } else { Voice::Fire };
         let ramp_ended = self.ramp.is_some_and(|ramp| at_ms >= ramp.to_ms);
-        let to = match (self.state, fires) {
-            (_, true) => State::Open,
-            (State::Open, false) => State::HalfOpen,
-            (State::HalfOpen, false) if ramp_ended => State::Closed,
-            (unchanged, false) => unchanged,
+        let to = match (voice, self.state) {
+            (Voice::Fire, _) => State::Open,
+            (Voice::Doubt, _) | (Voice::Rest, State::Open) => State::HalfOpen,
+            (Voice::Rest, State::HalfOpen) if ramp_ended => State::Closed,
+            (Voice::Rest, unchanged) => unchanged,
+        };
+        // Doubt stays at the first share; when it is over, the ramp starts then.
+        self.ramp = match (to, voice) {
+            (State::HalfOpen, Voice::Rest) => self.ramp.or_else(|| Some(ramp_from(policy, at_ms))),
+            _ => None,
         };
         if to == self.state {
             return None;
         }
         let from = std::mem::replace(&mut self.state, to);
         self.since_ms = at_ms;
-        self.ramp = (to == State::HalfOpen).then(|| ramp_from(policy, at_ms));
         Some(Transition { from, to, at_ms, cause })
     }
 }
 
 fn ramp_from(policy: &Policy, from_ms: i64) -> Ramp {
-    Ramp { from_ms, to_ms: from_ms.saturating_add(policy.ramp_ms), from_ppm: RAMP_FROM_PPM }
+    Ramp { from_ms, to_ms: from_ms.saturating_add(policy.ramp_ms), from_ppm: FIRST_SHARE_PPM }
 }
 
 #[cfg(test)]

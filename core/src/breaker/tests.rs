@@ -18,7 +18,13 @@ fn seen(status: &str, changed_s: i64, as_of_s: i64) -> Observation {
 /// A report about one group, `bank:1`.
 fn report(monitor_id: u64, seen: Observation) -> Evidence {
     let latest_change_ms = seen.changed_at_ms;
-    Evidence { monitor_id, groups: vec![(Tags::parse("bank:1"), seen)], latest_change_ms, claim: None }
+    Evidence {
+        monitor_id,
+        groups: vec![(Tags::parse("bank:1"), seen)],
+        complete_as_of_ms: None,
+        latest_change_ms,
+        claim: None,
+    }
 }
 
 fn claim(at_s: i64, transition: NotifiedTransition) -> Claim {
@@ -27,7 +33,13 @@ fn claim(at_s: i64, transition: NotifiedTransition) -> Claim {
 
 fn hint(at_s: i64, transition: NotifiedTransition, latest_change_s: Option<i64>) -> Evidence {
     let latest_change_ms = latest_change_s.map(|s| T0 + s * 1000);
-    Evidence { monitor_id: MONITOR, groups: vec![], latest_change_ms, claim: Some(claim(at_s, transition)) }
+    Evidence {
+        monitor_id: MONITOR,
+        groups: vec![],
+        complete_as_of_ms: None,
+        latest_change_ms,
+        claim: Some(claim(at_s, transition)),
+    }
 }
 
 fn after(policy: &Policy, steps: &[(i64, Evidence)]) -> Breaker {
@@ -59,7 +71,7 @@ fn an_alert_opens_and_recovery_goes_through_half_open_to_closed() {
     let recovered = breaker.apply(&policy(), &report(MONITOR, seen("OK", 60, 61)), T0 + 62_000);
     assert_eq!(recovered, [Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 62_000, cause }]);
     let flag = breaker.flag(&policy());
-    assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: RAMP_FROM_PPM }));
+    assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: FIRST_SHARE_PPM }));
     assert_eq!(flag.next, Some(Next { at_ms: T0 + 72_000, state: State::Closed }));
 
     assert_eq!(breaker.advance(&policy(), T0 + 71_999), []);
@@ -197,6 +209,75 @@ fn a_report_older_than_the_hint_does_not_take_its_place() {
             "the read side has not seen the new alert yet"
         );
     }
+}
+
+/// A complete report of the monitor that lacks every group.
+fn empty_report(as_of_s: i64) -> Evidence {
+    let complete_as_of_ms = Some(T0 + as_of_s * 1000);
+    Evidence { monitor_id: MONITOR, groups: vec![], complete_as_of_ms, latest_change_ms: None, claim: None }
+}
+
+#[test]
+fn a_group_missing_from_two_reports_a_minute_apart_has_vanished_and_the_policy_decides() {
+    let alert = (1, report(MONITOR, seen("Alert", 0, 1)));
+    for (on_vanished, end) in [
+        (OnVanished::HalfOpen, State::HalfOpen),
+        (OnVanished::Hold, State::Open),
+        (OnVanished::Close, State::Closed),
+    ] {
+        let policy = Policy { on_vanished, ..policy() };
+        let one = [alert.clone(), (60, empty_report(60))];
+        assert_eq!(state_after(&policy, &one), State::Open, "{on_vanished:?}: missing once is not gone");
+        let close = [alert.clone(), (60, empty_report(60)), (100, empty_report(100))];
+        assert_eq!(
+            state_after(&policy, &close),
+            State::Open,
+            "{on_vanished:?}: twice within a minute neither"
+        );
+        let twice = [alert.clone(), (60, empty_report(60)), (120, empty_report(120))];
+        let mut gone = after(&policy, &twice);
+        gone.advance(&policy, T0 + 120_000 + RAMP_MS);
+        assert_eq!(gone.state(), end, "{on_vanished:?}");
+    }
+}
+
+#[test]
+fn half_open_for_a_vanished_group_stays_at_the_first_share_until_a_report_shows_the_group_again() {
+    let policy = Policy { on_vanished: OnVanished::HalfOpen, ..policy() };
+    let gone = [(1, report(MONITOR, seen("Alert", 0, 1))), (60, empty_report(60)), (120, empty_report(120))];
+    let mut breaker = after(&policy, &gone);
+    let flag = breaker.flag(&policy);
+    assert_eq!((flag.state, flag.ramp, flag.next), (State::HalfOpen, None, None));
+    assert_eq!(flag.share_ppm(i64::MAX), FIRST_SHARE_PPM);
+
+    let mut alerts_again = breaker.clone();
+    alerts_again.apply(&policy, &report(MONITOR, seen("Alert", 0, 130)), T0 + 131_000);
+    assert_eq!(alerts_again.state(), State::Open);
+    breaker.apply(&policy, &report(MONITOR, seen("OK", 129, 130)), T0 + 131_000);
+    assert_eq!(
+        breaker.flag(&policy).ramp.map(|ramp| ramp.from_ms),
+        Some(T0 + 131_000),
+        "the ramp starts then"
+    );
+}
+
+#[test]
+fn a_report_older_than_the_last_sight_of_a_group_says_nothing_of_it() {
+    let steps =
+        [(100, report(MONITOR, seen("Alert", 0, 100))), (101, empty_report(20)), (102, empty_report(90))];
+    let breaker = after(&Policy { on_vanished: OnVanished::Close, ..policy() }, &steps);
+    assert_eq!(breaker.state(), State::Open);
+    assert!(breaker.signals.values().all(|signal| signal.missing_since_ms.is_none()));
+}
+
+#[test]
+fn what_vanished_and_does_not_count_is_forgotten_at_last() {
+    let policy = Policy { on_vanished: OnVanished::Close, ..policy() };
+    let mut steps =
+        vec![(1, report(MONITOR, seen("Alert", 0, 1))), (60, empty_report(60)), (120, empty_report(120))];
+    assert_eq!(after(&policy, &steps).signals.len(), 1, "a late report must still find it");
+    steps.push((1_000, empty_report(1_000)));
+    assert!(after(&policy, &steps).signals.is_empty());
 }
 
 #[test]
