@@ -2,7 +2,7 @@
 //!
 //! A breaker is open while any of its signals fires, goes half-open when none does, and closes at the ramp's end.
 //! What a signal says is the newest observation of its group, so the result does not depend on the order in which
-//! reports arrive. All changes of state go through one door, [`Breaker::settle`], which yields the [`Transition`].
+//! reports arrive. All changes of state go through one door, `settle`, which yields the [`Transition`].
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 

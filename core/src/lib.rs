@@ -1,6 +1,6 @@
 //! Cutout's decisions, and nothing else.
 //!
-//! A Datadog monitor's state arrives as a [`Callback`]; [`plan`] says which breakers it is for; [`Breaker::apply`]
+//! A Datadog monitor's state arrives as a [`Callback`]; [`plan()`] says which breakers it is for; [`Breaker::apply`]
 //! decides each one's state; [`Breaker::flag`] is what callers see of it; [`Flag::admits`] answers a caller's
 //! "may I call?". [`directive`] and [`webhook`] hold the two small languages spoken on the way.
 //!

@@ -44,7 +44,7 @@ struct Entry {
 
 impl Entry {
     fn new(rev: u64, at_ms: i64) -> Entry {
-        Entry { rev, wake_ms: at_ms.saturating_add(fastrand::i64(..JITTER_MAX_MS)) }
+        Entry { rev, wake_ms: at_ms.saturating_add(fastrand::i64(0..JITTER_MAX_MS)) }
     }
 }
 
@@ -198,4 +198,42 @@ fn look(shared: &Shared, id: &BreakerId, stored: Option<&Stored<Breaker>>, read:
         decide(id, policy, Some(stored), read.now_ms, |breaker| breaker.advance(policy, read.now_ms));
     let next_at_ms = || stored.value.flag(policy).next.map(|next| next.at_ms);
     decision.map_or_else(|| Look::Later(next_at_ms()), |decision| Look::Write(Box::new(decision)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_before_its_time_by_the_stores_clock_nor_long_after_it() {
+        for _ in 0..100 {
+            let mut queue = Queue { offset_ms: -3000, ..Queue::default() };
+            assert_eq!(queue.due(0), (vec![], None));
+            let entry = Entry::new(1, 10_000);
+            queue.entries.insert(BreakerId::new("a", &["1"]), entry);
+            let (batch, wait_ms) = queue.due(12_999);
+            assert!(batch.is_empty() && (1..=500).contains(&wait_ms.unwrap()), "{wait_ms:?}");
+            assert_eq!(queue.due(13_499), (vec![(BreakerId::new("a", &["1"]), entry)], Some(0)));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_a_script() {
+        let mut queue = Queue::default();
+        for key in 0..WRITES_PER_SCRIPT_MAX + 1 {
+            queue.entries.insert(BreakerId::new("a", &[key.to_string()]), Entry::new(1, 0));
+        }
+        assert_eq!(queue.due(JITTER_MAX_MS).0.len(), WRITES_PER_SCRIPT_MAX);
+    }
+
+    #[test]
+    fn what_a_look_brought_does_not_replace_a_later_flag() {
+        let due = Due::default();
+        let (id, looked_at, later) = (BreakerId::new("a", &["1"]), Entry::new(1, 0), Entry::new(2, 9));
+        due.queue().entries.insert(id.clone(), later);
+        due.settle(&id, looked_at, None);
+        assert_eq!(due.queue().entries.get(&id), Some(&later));
+        due.settle(&id, later, None);
+        assert_eq!(due.queue().entries.get(&id), None);
+    }
 }

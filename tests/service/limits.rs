@@ -4,23 +4,23 @@ use crate::callbacks::flag;
 use crate::process::ServiceProcess;
 use crate::wire::{Raw, callback, get, head, post, until};
 use axum::Router;
+use axum::extract::Path;
 use axum::routing::get as get_route;
 use cutout_service::limits::REQUESTS_MAX;
 use cutout_service::{Limits, serve};
 use cutout_tests::redis::RedisServer;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Serves a small router in this process. It ends when the sender is used or dropped.
-async fn serving(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+/// Serves a router in this process. It ends when the sender is used or dropped.
+async fn serving(router: Router, limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let endless = get_route(async || pending::<&str>().await);
-    let router = Router::new().route("/", get_route(async || "ok")).route("/endless", endless);
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
@@ -28,12 +28,20 @@ async fn serving(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle
     (at, stop, tokio::spawn(serve(listener, router, limits, shutdown)))
 }
 
+/// `/` answers, `/endless` never does.
+fn router() -> Router {
+    let endless = get_route(async || pending::<&str>().await);
+    Router::new().route("/", get_route(async || "ok")).route("/endless", endless)
+}
+
+/// How often the first connection asks while the second waits.
+const REQUESTS_OF_FIRST: usize = 200;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
 #[tokio::test]
 async fn half_written_headers_and_idle_connections_are_cut() {
     let limits = Limits { header_read_timeout: Duration::from_millis(100), ..Limits::default() };
-    let (at, _stop, _task) = serving(limits).await;
+    let (at, _stop, _task) = serving(router(), limits).await;
     let mut half = Raw::connect(at).await;
     half.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
     let mut silent = Raw::connect(at).await;
@@ -47,25 +55,37 @@ async fn half_written_headers_and_idle_connections_are_cut() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_a_connection_waits_for_a_place() {
+async fn beyond_the_limit_a_connection_waits_until_another_has_gone() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let noted = order.clone();
+    let note = get_route(async move |Path(who): Path<String>| {
+        noted.lock().unwrap().push(who);
+        "ok"
+    });
     let limits = Limits { connections_max: 1, ..Limits::default() };
-    let (at, _stop, _task) = serving(limits).await;
+    let (at, _stop, _task) = serving(Router::new().route("/{who}", note), limits).await;
+    let request = |who: &str| format!("GET /{who} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes();
     let mut first = Raw::connect(at).await;
-    first.write(REQUEST).await;
+    first.write(&request("first")).await;
     first.read_until("ok").await;
     let mut second = Raw::connect(at).await;
-    second.write(REQUEST).await;
-    // The first one is still served, the second not yet: its answer comes only when the first is gone.
-    first.write(REQUEST).await;
-    first.read_until("ok").await;
+    second.write(&request("second")).await;
+    // The second has long asked when the last of these is served; without a limit it would be among them.
+    for _ in 0..REQUESTS_OF_FIRST {
+        first.write(&request("first")).await;
+        first.read_until("ok").await;
+    }
     drop(first);
     second.read_until("ok").await;
+    let order = order.lock().unwrap();
+    assert_eq!(order.len(), REQUESTS_OF_FIRST + 2);
+    assert_eq!(order.iter().position(|who| who == "second"), Some(REQUESTS_OF_FIRST + 1));
 }
 
 #[tokio::test]
 async fn a_request_that_never_ends_holds_up_the_shutdown_no_longer_than_the_drain_limit() {
     let limits = Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() };
-    let (at, stop, task) = serving(limits).await;
+    let (at, stop, task) = serving(router(), limits).await;
     let mut endless = Raw::connect(at).await;
     endless.write(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut idle = Raw::connect(at).await;
