@@ -9,7 +9,7 @@
 mod values;
 
 use crate::duration;
-use cutout_core::breaker::{NoData, OpenOn};
+use cutout_core::breaker::{NoData, OnVanished, OpenOn};
 use cutout_core::declaration::{NAME_LEN_MAX, is_breaker_name};
 use cutout_core::{Declaration, Policy, Problems};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,22 +24,14 @@ pub const RAMP_MAX_MS: i64 = 86_400_000;
 const OPEN_ON: [(&str, OpenOn); 2] = [("alert", OpenOn::Alert), ("warn", OpenOn::Warn)];
 const NO_DATA: [(&str, NoData); 3] =
     [("hold", NoData::Hold), ("open", NoData::Open), ("close", NoData::Close)];
+const ON_VANISHED: [(&str, OnVanished); 3] =
+    [("half-open", OnVanished::HalfOpen), ("hold", OnVanished::Hold), ("close", OnVanished::Close)];
 
 /// The settings of a breaker.
-const SETTINGS: [&str; 7] = ["key", "monitors", "name", "no_data", "open_on", "ramp", "where"];
+const SETTINGS: [&str; 8] = ["key", "monitors", "name", "no_data", "on_vanished", "open_on", "ramp", "where"];
 /// Those that later versions will know.
-const SETTINGS_LATER: [&str; 10] = [
-    "max_age",
-    "max_keys",
-    "max_open",
-    "min_open",
-    "mode",
-    "muted",
-    "on_stale",
-    "on_vanished",
-    "probe",
-    "refuse",
-];
+const SETTINGS_LATER: [&str; 9] =
+    ["max_age", "max_keys", "max_open", "min_open", "mode", "muted", "on_stale", "probe", "refuse"];
 
 /// Reads the text of a breakers' file. `file` is its name, for the mistakes.
 ///
@@ -182,11 +174,14 @@ fn policy(mistakes: &mut Mistakes<'_>, table: &DeTable<'_>) -> Policy {
     let default = Policy::default();
     let open_on = table.get("open_on").and_then(|value| mistakes.choice(value, "open_on", &OPEN_ON));
     let no_data = table.get("no_data").and_then(|value| mistakes.choice(value, "no_data", &NO_DATA));
+    let on_vanished =
+        table.get("on_vanished").and_then(|value| mistakes.choice(value, "on_vanished", &ON_VANISHED));
     let ramp_ms = table.get("ramp").and_then(|value| ramp_ms(mistakes, value));
     Policy {
         open_on: open_on.unwrap_or(default.open_on),
         no_data: no_data.unwrap_or(default.no_data),
         ramp_ms: ramp_ms.unwrap_or(default.ramp_ms),
+        on_vanished: on_vanished.unwrap_or(default.on_vanished),
     }
 }
 

@@ -9,6 +9,7 @@ where    = { Env = ["Prod", "canary"] }
 open_on  = "warn"
 no_data  = "open"
 ramp     = "90s"
+on_vanished = "close"
 
 [[breaker]]
 name = "cards"
@@ -35,7 +36,12 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
         monitor_ids: [5_200_001, 16].into(),
         monitor_tags: set(&["cutout:bank-charge", "team:pay"]),
         only: [("env".to_owned(), set(&["prod", "canary"]))].into(),
-        policy: Policy { open_on: OpenOn::Warn, no_data: NoData::Open, ramp_ms: 90_000 },
+        policy: Policy {
+            open_on: OpenOn::Warn,
+            no_data: NoData::Open,
+            ramp_ms: 90_000,
+            on_vanished: OnVanished::Close,
+        },
     };
     let cards = Declaration {
         name: "cards".into(),
@@ -43,7 +49,12 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
         monitor_ids: [7].into(),
         monitor_tags: BTreeSet::new(),
         only: BTreeMap::new(),
-        policy: Policy { open_on: OpenOn::Alert, no_data: NoData::Hold, ramp_ms: 300_000 },
+        policy: Policy {
+            open_on: OpenOn::Alert,
+            no_data: NoData::Hold,
+            ramp_ms: 300_000,
+            on_vanished: OnVanished::HalfOpen,
+        },
     };
     assert_eq!(declarations, [bank, cards]);
 }
@@ -131,7 +142,6 @@ fn what_this_version_does_not_know_yet_is_refused_and_not_ignored() {
         "probe = \"1%\"",
         "max_age = \"15m\"",
         "on_stale = \"half-open\"",
-        "on_vanished = \"half-open\"",
         "muted = \"follow\"",
         "mode = \"watch\"",
         "refuse = [\"charge\"]",
