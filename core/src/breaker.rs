@@ -6,188 +6,24 @@
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
+mod policy;
+mod signal;
+
 use crate::flag::{FIRST_SHARE_PPM, Flag, Next, Ramp, State};
 use crate::hint;
 use crate::observation::Observation;
-use crate::report::{NotifiedTransition, Status};
+use crate::report::NotifiedTransition;
 use crate::tags::Tags;
+pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};
+use signal::Voice;
+pub use signal::{FORGOTTEN_AFTER_MS, Signal, SignalId, VANISHED_AFTER_MS};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far apart two reports must be that both lack a group, until the group counts as vanished.
-pub const VANISHED_AFTER_MS: i64 = 60_000;
-/// How long a vanished group that does not count any more is still remembered: longer than a report can be old when it
-/// is accepted, so that a late one cannot bring the group back.
-pub const FORGOTTEN_AFTER_MS: i64 = 900_000;
-
-/// How a breaker decides. Durations in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// From which status on a signal fires.
-    pub open_on: OpenOn,
-    /// What No Data means.
-    pub no_data: NoData,
-    /// How long half-open takes to let all calls flow.
-    pub ramp_ms: i64,
-    /// What becomes of a firing signal whose monitor or group is gone.
-    pub on_vanished: OnVanished,
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            open_on: OpenOn::Alert,
-            no_data: NoData::Hold,
-            ramp_ms: 300_000,
-            on_vanished: OnVanished::HalfOpen,
-        }
-    }
-}
-
-/// From which status on a signal fires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenOn {
-    /// Alert only.
-    Alert,
-    /// Warn and Alert.
-    Warn,
-}
-
-/// What No Data means for a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoData {
-    /// It goes on as it was.
-    Hold,
-    /// It fires.
-    Open,
-    /// It does not fire.
-    Close,
-}
-
-/// What becomes of a firing signal whose monitor or group is gone: nobody will ever report its recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnVanished {
-    /// It holds the breaker half-open at the first share, until a report shows the group again.
-    HalfOpen,
-    /// It goes on firing.
-    Hold,
-    /// It does not fire any more.
-    Close,
-}
-
-/// What a signal asks for, the loudest last. The loudest of all signals counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Voice {
-    /// Nothing.
-    Rest,
-    /// Half-open at the first share.
-    Doubt,
-    /// Open.
-    Fire,
-}
-
-/// What one status says under a policy. In the order of weight for observations that are equally new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Says {
-    Rest,
-    Hold,
-    Fire,
-}
-
-impl Policy {
-    fn says(&self, status: &Status) -> Says {
-        match (status, self.open_on, self.no_data) {
-            (Status::Alert, ..) | (Status::Warn, OpenOn::Warn, _) | (Status::NoData, _, NoData::Open) => {
-                Says::Fire
-            }
-            (Status::Ok | Status::Warn, ..) | (Status::NoData, _, NoData::Close) => Says::Rest,
-            (Status::NoData, _, NoData::Hold) | (Status::Other(_), ..) => Says::Hold,
-        }
-    }
-
-    /// Whether a notified transition, if true, would make a signal fire.
-    fn fires_on(&self, transition: NotifiedTransition) -> bool {
-        let status = match transition {
-            NotifiedTransition::Alert => Status::Alert,
-            NotifiedTransition::Warn => Status::Warn,
-            NotifiedTransition::NoData => Status::NoData,
-            NotifiedTransition::Recovery | NotifiedTransition::Renotify | NotifiedTransition::Unknown => {
-                return false;
-            }
-        };
-        self.says(&status) == Says::Fire
-    }
-}
-
-/// What one group of one monitor says to one breaker.
-///
-/// Two observations are kept, each the newest of its kind, so that "hold" gives the same result in any order: the
-/// newest of all, and the newest that decides. A held signal goes on saying what the latter said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signal {
-    /// The newest observation.
-    pub latest: Observation,
-    /// The newest one that does not hold; none if there was none yet.
-    pub decided: Option<Observation>,
-    /// When the first report was read that lacks the group, if none shows it since; Unix milliseconds.
-    #[serde(default)]
-    pub missing_since_ms: Option<i64>,
-    /// Whether two such reports, far enough apart, say that the group is gone.
-    #[serde(default)]
-    pub vanished: bool,
-}
-
-impl Signal {
-    fn new(seen: &Observation) -> Signal {
-        Signal { latest: seen.clone(), decided: None, missing_since_ms: None, vanished: false }
-    }
-
-    fn voice(&self, policy: &Policy) -> Voice {
-        let says = match policy.says(&self.latest.status) {
-            Says::Hold => self.decided.as_ref().map_or(Says::Rest, |decided| policy.says(&decided.status)),
-            decided => decided,
-        };
-        match (says, self.vanished, policy.on_vanished) {
-            (Says::Rest | Says::Hold, ..) | (Says::Fire, true, OnVanished::Close) => Voice::Rest,
-            (Says::Fire, true, OnVanished::HalfOpen) => Voice::Doubt,
-            (Says::Fire, false, _) | (Says::Fire, true, OnVanished::Hold) => Voice::Fire,
-        }
-    }
-
-    fn observe(&mut self, seen: &Observation, policy: &Policy) {
-        let weight = |status: &Status| policy.says(status);
-        if seen.supersedes(&self.latest, weight) {
-            self.latest = seen.clone();
-        }
-        let decides = policy.says(&seen.status) != Says::Hold;
-        if decides && self.decided.as_ref().is_none_or(|decided| seen.supersedes(decided, weight)) {
-            self.decided = Some(seen.clone());
-        }
-        if self.missing_since_ms.is_some_and(|missing_ms| seen.as_of_ms > missing_ms) {
-            (self.missing_since_ms, self.vanished) = (None, false);
-        }
-    }
-
-    /// Takes in that a complete report of `as_of_ms` lacks the group. One that is older than the last sight of it says
-    /// nothing.
-    fn miss(&mut self, as_of_ms: i64) {
-        if as_of_ms > self.latest.as_of_ms {
-            let first_ms = self.missing_since_ms.map_or(as_of_ms, |missing_ms| missing_ms.min(as_of_ms));
-            self.vanished |= self
-                .missing_since_ms
-                .is_some_and(|missing_ms| missing_ms.abs_diff(as_of_ms) >= VANISHED_AFTER_MS.unsigned_abs());
-            self.missing_since_ms = Some(first_ms);
-        }
-    }
-
-    /// Whether nothing would change if it were not there, now that no report that still knew it can come.
-    fn is_forgotten(&self, policy: &Policy, as_of_ms: i64) -> bool {
-        let gone = self
-            .missing_since_ms
-            .is_some_and(|missing_ms| as_of_ms.saturating_sub(missing_ms) >= FORGOTTEN_AFTER_MS);
-        self.vanished && gone && self.voice(policy) == Voice::Rest
-    }
-}
+/// How soon after closing a reopening counts as flapping.
+pub const REOPENED_WITHIN_MS: i64 = 600_000;
+/// What the least time open grows to when a breaker flaps.
+pub const MIN_OPEN_MAX_MS: i64 = 600_000;
 
 /// A notification's claim that a group fires, until a report knows better or it lapses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,33 +33,6 @@ pub struct Hint {
     /// When it lapses, Unix milliseconds of the store's clock.
     pub until_ms: i64,
 }
-
-/// A group of a monitor: the key under which a breaker keeps its signal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SignalId {
-    /// The monitor's number.
-    pub monitor_id: u64,
-    /// The group's canonical name.
-    pub group: String,
-}
-
-impl From<SignalId> for String {
-    fn from(id: SignalId) -> String {
-        format!("{}|{}", id.monitor_id, id.group)
-    }
-}
-
-impl TryFrom<String> for SignalId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<SignalId, &'static str> {
-        let (monitor_id, group) = text.split_once('|').ok_or("a signal's id is <monitor>|<group>")?;
-        let monitor_id = monitor_id.parse().map_err(|_| "a signal's id starts with a monitor's number")?;
-        Ok(SignalId { monitor_id, group: group.to_owned() })
-    }
-}
-
 /// What one callback says to one breaker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -282,14 +91,21 @@ pub enum Cause {
     HintLapsed,
     /// Half-open's ramp ended.
     RampEnded,
+    /// The least time open ended, and nothing fires any more.
+    MinOpenEnded,
 }
-
 /// A breaker's record: private to the services that own it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     state: State,
     since_ms: i64,
     ramp: Option<Ramp>,
+    /// How long it stays open at the least, this time.
+    #[serde(default)]
+    min_open_ms: i64,
+    /// When it last closed.
+    #[serde(default)]
+    closed_at_ms: Option<i64>,
     signals: BTreeMap<SignalId, Signal>,
     hints: BTreeMap<SignalId, Hint>,
 }
@@ -299,7 +115,8 @@ impl Breaker {
     #[must_use]
     pub fn new(now_ms: i64) -> Breaker {
         let (signals, hints) = (BTreeMap::new(), BTreeMap::new());
-        Breaker { state: State::Closed, since_ms: now_ms, ramp: None, signals, hints }
+        let (ramp, min_open_ms, closed_at_ms) = (None, 0, None);
+        Breaker { state: State::Closed, since_ms: now_ms, ramp, min_open_ms, closed_at_ms, signals, hints }
     }
 
     /// Takes in one callback at `now_ms` (the store's clock, Unix milliseconds), after what time alone has changed.
@@ -327,7 +144,7 @@ impl Breaker {
     /// Does what time alone has brought by `now_ms`, each change at its own moment. Yields the transitions.
     pub fn advance(&mut self, policy: &Policy, now_ms: i64) -> Vec<Transition> {
         let mut transitions = Vec::new();
-        while let Some((due_ms, cause)) = self.next_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
+        while let Some((due_ms, cause)) = self.next_due(policy).filter(|(due_ms, _)| *due_ms <= now_ms) {
             self.hints.retain(|_, hint| hint.until_ms > due_ms);
             transitions.extend(self.settle(policy, due_ms, cause));
         }
@@ -343,13 +160,13 @@ impl Breaker {
                 let next = self.ramp.map(|ramp| Next { at_ms: ramp.to_ms, state: State::Closed });
                 (self.ramp, next)
             }
-            State::Open => match self.hints.values().map(|hint| hint.until_ms).max() {
-                Some(lapse_ms) if self.loudest_signal(policy) != Voice::Fire => (
-                    (self.loudest_signal(policy) == Voice::Rest).then(|| ramp_from(policy, lapse_ms)),
-                    Some(Next { at_ms: lapse_ms, state: State::HalfOpen }),
-                ),
-                _ => (None, None),
-            },
+            State::Open if self.loudest_signal(policy) == Voice::Fire => (None, None),
+            State::Open => {
+                let lapse_ms = self.hints.values().map(|hint| hint.until_ms).max();
+                let at_ms = lapse_ms.max(Some(self.min_open_until_ms())).unwrap_or_default();
+                let ramp = (self.loudest_signal(policy) == Voice::Rest).then(|| ramp_from(policy, at_ms));
+                (ramp, Some(Next { at_ms, state: State::HalfOpen }))
+            }
         };
         Flag { state: self.state, since_ms: self.since_ms, ramp, next }
     }
@@ -361,12 +178,33 @@ impl Breaker {
     }
 
     /// The next moment at which time alone may change something.
-    fn next_due(&self) -> Option<(i64, Cause)> {
+    fn next_due(&self, policy: &Policy) -> Option<(i64, Cause)> {
         let ramp_end =
             self.ramp.filter(|_| self.state == State::HalfOpen).map(|ramp| (ramp.to_ms, Cause::RampEnded));
         let lapse =
             self.hints.values().map(|hint| hint.until_ms).min().map(|lapse_ms| (lapse_ms, Cause::HintLapsed));
-        ramp_end.into_iter().chain(lapse).min_by_key(|(due_ms, _)| *due_ms)
+        let rests =
+            self.state == State::Open && self.hints.is_empty() && self.loudest_signal(policy) != Voice::Fire;
+        let min_open_end = rests.then(|| (self.min_open_until_ms(), Cause::MinOpenEnded));
+        ramp_end.into_iter().chain(lapse).chain(min_open_end).min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    /// Until when it stays open at the least.
+    fn min_open_until_ms(&self) -> i64 {
+        self.since_ms.saturating_add(self.min_open_ms)
+    }
+
+    /// The least time open from a reopening at `at_ms` on.
+    fn next_min_open_ms(&self, policy: &Policy, at_ms: i64) -> i64 {
+        let soon =
+            self.closed_at_ms.is_some_and(|closed_ms| at_ms.saturating_sub(closed_ms) <= REOPENED_WITHIN_MS);
+        let flaps = self.state == State::HalfOpen || soon;
+        let longest_ms = MIN_OPEN_MAX_MS.max(policy.min_open_ms);
+        if flaps {
+            self.min_open_ms.saturating_mul(2).clamp(policy.min_open_ms, longest_ms)
+        } else {
+            policy.min_open_ms
+        }
     }
 
     /// Takes a hint in if it may act: see [`crate::hint`]. Also while a signal fires anyway: that signal may rest on a
@@ -412,8 +250,10 @@ impl Breaker {
     fn settle(&mut self, policy: &Policy, at_ms: i64, cause: Cause) -> Option<Transition> {
         let voice = if self.hints.is_empty() { self.loudest_signal(policy) } else { Voice::Fire };
         let ramp_ended = self.ramp.is_some_and(|ramp| at_ms >= ramp.to_ms);
+        let stays_open = self.state == State::Open && at_ms < self.min_open_until_ms();
         let to = match (voice, self.state) {
             (Voice::Fire, _) => State::Open,
+            (_, State::Open) if stays_open => State::Open,
             (Voice::Doubt, _) | (Voice::Rest, State::Open) => State::HalfOpen,
             (Voice::Rest, State::HalfOpen) if ramp_ended => State::Closed,
             (Voice::Rest, unchanged) => unchanged,
@@ -425,6 +265,11 @@ impl Breaker {
         };
         if to == self.state {
             return None;
+        }
+        match to {
+            State::Open => self.min_open_ms = self.next_min_open_ms(policy, at_ms),
+            State::Closed => self.closed_at_ms = Some(at_ms),
+            State::HalfOpen => {}
         }
         let from = std::mem::replace(&mut self.state, to);
         self.since_ms = at_ms;

@@ -187,7 +187,7 @@ fn observations(report: &Report) -> impl Iterator<Item = (&Group, Observation)> 
     let as_of_ms = report.as_of.as_millisecond();
     report.groups.iter().map(move |group| {
         let changed_at_ms = group.changed_at.map(Timestamp::as_millisecond);
-        (group, Observation { status: group.status.clone(), changed_at_ms, as_of_ms })
+        (group, Observation { status: group.status.clone(), changed_at_ms, as_of_ms, muted: group.muted })
     })
 }
 

@@ -7,12 +7,12 @@ const T0: i64 = 1_795_000_000_000;
 const RAMP_MS: i64 = 10_000;
 
 fn policy() -> Policy {
-    Policy { ramp_ms: RAMP_MS, ..Policy::default() }
+    Policy { min_open_ms: 0, ramp_ms: RAMP_MS, ..Policy::default() }
 }
 
 fn seen(status: &str, changed_s: i64, as_of_s: i64) -> Observation {
     let changed_at_ms = Some(T0 + changed_s * 1000);
-    Observation { status: status.into(), changed_at_ms, as_of_ms: T0 + as_of_s * 1000 }
+    Observation { status: status.into(), changed_at_ms, as_of_ms: T0 + as_of_s * 1000, muted: false }
 }
 
 /// A report about one group, `bank:1`.
@@ -281,6 +281,67 @@ fn what_vanished_and_does_not_count_is_forgotten_at_last() {
 }
 
 #[test]
+fn an_open_breaker_stays_open_for_its_least_time_and_then_goes_on_by_itself() {
+    let policy = Policy { min_open_ms: 30_000, ..policy() };
+    let steps = [(10, report(MONITOR, seen("Alert", 9, 10))), (15, report(MONITOR, seen("OK", 14, 15)))];
+    let mut breaker = after(&policy, &steps);
+    let flag = breaker.flag(&policy);
+    assert_eq!(
+        (flag.state, flag.next),
+        (State::Open, Some(Next { at_ms: T0 + 40_000, state: State::HalfOpen }))
+    );
+    assert_eq!(flag.ramp.map(|ramp| ramp.from_ms), Some(T0 + 40_000));
+    let causes: Vec<_> =
+        breaker.advance(&policy, T0 + 60_000).into_iter().map(|t| (t.to, t.at_ms, t.cause)).collect();
+    let expected = [
+        (State::HalfOpen, T0 + 40_000, Cause::MinOpenEnded),
+        (State::Closed, T0 + 40_000 + RAMP_MS, Cause::RampEnded),
+    ];
+    assert_eq!(causes, expected);
+}
+
+#[test]
+fn the_least_time_open_doubles_when_it_flaps_and_is_the_first_again_after_a_quiet_time() {
+    let policy = Policy { min_open_ms: 100_000, ..policy() };
+    let mut breaker = Breaker::new(T0);
+    let mut now_s = 0;
+    let mut times = Vec::new();
+    for quiet_s in [1, 1, 1, 1, 1, 700] {
+        now_s += quiet_s;
+        breaker.apply(&policy, &report(MONITOR, seen("Alert", now_s, now_s)), T0 + now_s * 1000);
+        times.push(breaker.min_open_ms / 1000);
+        now_s += 1;
+        breaker.apply(&policy, &report(MONITOR, seen("OK", now_s, now_s)), T0 + now_s * 1000);
+        // Through half-open to closed.
+        now_s += breaker.min_open_ms / 1000 + RAMP_MS / 1000;
+        breaker.advance(&policy, T0 + now_s * 1000);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+    assert_eq!(times, [100, 200, 400, 600, 600, 100]);
+}
+
+#[test]
+fn a_reopening_while_half_open_doubles_the_least_time_too() {
+    let policy = Policy { min_open_ms: 5_000, ..policy() };
+    let steps = [
+        (10, report(MONITOR, seen("Alert", 9, 10))),
+        (20, report(MONITOR, seen("OK", 19, 20))),
+        (22, report(MONITOR, seen("Alert", 21, 22))),
+    ];
+    assert_eq!(after(&policy, &steps).min_open_ms, 10_000);
+}
+
+#[test]
+fn a_muted_group_counts_by_its_status_or_holds() {
+    let muted = |status, at_s| Observation { muted: true, ..seen(status, at_s, at_s) };
+    let steps = [(10, report(MONITOR, seen("Alert", 9, 10))), (20, report(MONITOR, muted("OK", 20)))];
+    assert_eq!(state_after(&policy(), &steps), State::HalfOpen);
+    let hold = Policy { muted: Muted::Hold, ..policy() };
+    assert_eq!(state_after(&hold, &steps), State::Open);
+    assert_eq!(state_after(&hold, &[(20, report(MONITOR, muted("Alert", 20)))]), State::Closed);
+}
+
+#[test]
 fn the_record_survives_its_stored_form() {
     let steps =
         [(1, report(MONITOR, seen("Paused", 0, 1))), (11, hint(10, NotifiedTransition::Alert, Some(0)))];
@@ -373,7 +434,8 @@ proptest! {
 
     /// What a caller computes from the flag is what the service will write.
     #[test]
-    fn the_flag_tells_the_future_that_time_alone_brings(steps in prop::collection::vec((0i64..100, 0u8..3), 1..8), later_ms in 0i64..900_000) {
+    fn the_flag_tells_the_future_that_time_alone_brings(steps in prop::collection::vec((0i64..100, 0u8..3), 1..8), later_ms in 0i64..900_000, min_open_ms in 0i64..200_000) {
+        let policy = || Policy { min_open_ms, ..policy() };
         let mut breaker = Breaker::new(T0);
         let mut now_s = 0;
         for (wait_s, kind) in steps {
