@@ -36,7 +36,9 @@ fn declarations() -> Vec<Declaration> {
         (100..132).collect::<Vec<u64>>()
     );
     let mut declarations = crate::breakers::parse("b.toml", &text).unwrap();
-    declarations.iter_mut().for_each(|declaration| declaration.policy.ramp_ms = RAMP_MS);
+    for declaration in &mut declarations {
+        (declaration.policy.min_open_ms, declaration.policy.ramp_ms) = (0, RAMP_MS);
+    }
     declarations
 }
 
