@@ -31,7 +31,7 @@ pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What may be posted.
 enum Message {
-    Callback(Callback),
+    Callback(Box<Callback>),
     Inventory(Inventory),
 }
 
