@@ -22,6 +22,7 @@ const BREAKERS: &str = r#"
 name     = "bank-charge"
 key      = ["bank_code"]
 monitors = { ids = [5200001] }
+min_open = "1s"
 ramp     = "3s"
 "#;
 /// How long any step may take.

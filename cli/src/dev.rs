@@ -23,6 +23,7 @@ const BREAKERS: &str = r#"
 name     = "bank-charge"
 key      = ["bank_code"]
 monitors = { ids = [5200001] }
+min_open = "5s"
 ramp     = "30s"
 "#;
 const MONITOR_ID: u64 = 5_200_001;

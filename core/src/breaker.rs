@@ -6,121 +6,24 @@
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
-use crate::flag::{Flag, Next, Ramp, State};
+mod policy;
+mod signal;
+
+use crate::flag::{FIRST_SHARE_PPM, Flag, Next, Ramp, State};
 use crate::hint;
 use crate::observation::Observation;
-use crate::report::{NotifiedTransition, Status};
+use crate::report::NotifiedTransition;
 use crate::tags::Tags;
+pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use signal::Voice;
+pub use signal::{FORGOTTEN_AFTER_MS, Signal, SignalId, VANISHED_AFTER_MS};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The first share of half-open, in parts per million.
-pub const RAMP_FROM_PPM: u32 = 100_000;
-
-/// How a breaker decides. Durations in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// From which status on a signal fires.
-    pub open_on: OpenOn,
-    /// What No Data means.
-    pub no_data: NoData,
-    /// How long half-open takes to let all calls flow.
-    pub ramp_ms: i64,
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy { open_on: OpenOn::Alert, no_data: NoData::Hold, ramp_ms: 300_000 }
-    }
-}
-
-/// From which status on a signal fires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenOn {
-    /// Alert only.
-    Alert,
-    /// Warn and Alert.
-    Warn,
-}
-
-/// What No Data means for a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoData {
-    /// It goes on as it was.
-    Hold,
-    /// It fires.
-    Open,
-    /// It does not fire.
-    Close,
-}
-
-/// What one status says under a policy. In the order of weight for observations that are equally new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Says {
-    Rest,
-    Hold,
-    Fire,
-}
-
-impl Policy {
-    fn says(&self, status: &Status) -> Says {
-        match (status, self.open_on, self.no_data) {
-            (Status::Alert, ..) | (Status::Warn, OpenOn::Warn, _) | (Status::NoData, _, NoData::Open) => {
-                Says::Fire
-            }
-            (Status::Ok | Status::Warn, ..) | (Status::NoData, _, NoData::Close) => Says::Rest,
-            (Status::NoData, _, NoData::Hold) | (Status::Other(_), ..) => Says::Hold,
-        }
-    }
-
-    /// Whether a notified transition, if true, would make a signal fire.
-    fn fires_on(&self, transition: NotifiedTransition) -> bool {
-        let status = match transition {
-            NotifiedTransition::Alert => Status::Alert,
-            NotifiedTransition::Warn => Status::Warn,
-            NotifiedTransition::NoData => Status::NoData,
-            NotifiedTransition::Recovery | NotifiedTransition::Renotify | NotifiedTransition::Unknown => {
-                return false;
-            }
-        };
-        self.says(&status) == Says::Fire
-    }
-}
-
-/// What one group of one monitor says to one breaker.
-///
-/// Two observations are kept, each the newest of its kind, so that "hold" gives the same result in any order: the
-/// newest of all, and the newest that decides. A held signal goes on saying what the latter said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signal {
-    /// The newest observation.
-    pub latest: Observation,
-    /// The newest one that does not hold; none if there was none yet.
-    pub decided: Option<Observation>,
-}
-
-impl Signal {
-    fn fires(&self, policy: &Policy) -> bool {
-        match policy.says(&self.latest.status) {
-            Says::Fire => true,
-            Says::Rest => false,
-            Says::Hold => {
-                self.decided.as_ref().is_some_and(|decided| policy.says(&decided.status) == Says::Fire)
-            }
-        }
-    }
-
-    fn observe(&mut self, seen: &Observation, policy: &Policy) {
-        let weight = |status: &Status| policy.says(status);
-        if seen.supersedes(&self.latest, weight) {
-            self.latest = seen.clone();
-        }
-        let decides = policy.says(&seen.status) != Says::Hold;
-        if decides && self.decided.as_ref().is_none_or(|decided| seen.supersedes(decided, weight)) {
-            self.decided = Some(seen.clone());
-        }
-    }
-}
+/// How soon after closing a reopening counts as flapping.
+pub const REOPENED_WITHIN_MS: i64 = 600_000;
+/// What the least time open grows to when a breaker flaps.
+pub const MIN_OPEN_MAX_MS: i64 = 600_000;
 
 /// A notification's claim that a group fires, until a report knows better or it lapses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,33 +33,6 @@ pub struct Hint {
     /// When it lapses, Unix milliseconds of the store's clock.
     pub until_ms: i64,
 }
-
-/// A group of a monitor: the key under which a breaker keeps its signal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SignalId {
-    /// The monitor's number.
-    pub monitor_id: u64,
-    /// The group's canonical name.
-    pub group: String,
-}
-
-impl From<SignalId> for String {
-    fn from(id: SignalId) -> String {
-        format!("{}|{}", id.monitor_id, id.group)
-    }
-}
-
-impl TryFrom<String> for SignalId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<SignalId, &'static str> {
-        let (monitor_id, group) = text.split_once('|').ok_or("a signal's id is <monitor>|<group>")?;
-        let monitor_id = monitor_id.parse().map_err(|_| "a signal's id starts with a monitor's number")?;
-        Ok(SignalId { monitor_id, group: group.to_owned() })
-    }
-}
-
 /// What one callback says to one breaker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -164,6 +40,9 @@ pub struct Evidence {
     pub monitor_id: u64,
     /// Its groups that touch this breaker, as the report shows them; empty without a report.
     pub groups: Vec<(Tags, Observation)>,
+    /// When the report was read, Unix milliseconds: it holds all groups of the monitor, so what is not among `groups` is
+    /// missing. None without a report.
+    pub complete_as_of_ms: Option<i64>,
     /// The newest change that any report of this monitor showed, this one included; Unix milliseconds.
     pub latest_change_ms: Option<i64>,
     /// What the notification claims of a group that touches this breaker.
@@ -212,14 +91,21 @@ pub enum Cause {
     HintLapsed,
     /// Half-open's ramp ended.
     RampEnded,
+    /// The least time open ended, and nothing fires any more.
+    MinOpenEnded,
 }
-
 /// A breaker's record: private to the services that own it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     state: State,
     since_ms: i64,
     ramp: Option<Ramp>,
+    /// How long it stays open at the least, this time.
+    #[serde(default)]
+    min_open_ms: i64,
+    /// When it last closed.
+    #[serde(default)]
+    closed_at_ms: Option<i64>,
     signals: BTreeMap<SignalId, Signal>,
     hints: BTreeMap<SignalId, Hint>,
 }
@@ -229,7 +115,8 @@ impl Breaker {
     #[must_use]
     pub fn new(now_ms: i64) -> Breaker {
         let (signals, hints) = (BTreeMap::new(), BTreeMap::new());
-        Breaker { state: State::Closed, since_ms: now_ms, ramp: None, signals, hints }
+        let (ramp, min_open_ms, closed_at_ms) = (None, 0, None);
+        Breaker { state: State::Closed, since_ms: now_ms, ramp, min_open_ms, closed_at_ms, signals, hints }
     }
 
     /// Takes in one callback at `now_ms` (the store's clock, Unix milliseconds), after what time alone has changed.
@@ -239,8 +126,10 @@ impl Breaker {
         let monitor_id = evidence.monitor_id;
         for (group, seen) in &evidence.groups {
             let id = SignalId { monitor_id, group: group.to_string() };
-            let fresh = || Signal { latest: seen.clone(), decided: None };
-            self.signals.entry(id).or_insert_with(fresh).observe(seen, policy);
+            self.signals.entry(id).or_insert_with(|| Signal::new(seen)).observe(seen, policy);
+        }
+        if let Some(as_of_ms) = evidence.complete_as_of_ms {
+            self.miss_others(policy, evidence, as_of_ms);
         }
         let seen_past = |hint: &Hint| hint::superseded(hint.at_ms, evidence.latest_change_ms);
         self.hints.retain(|id, hint| id.monitor_id != monitor_id || !seen_past(hint));
@@ -255,7 +144,7 @@ impl Breaker {
     /// Does what time alone has brought by `now_ms`, each change at its own moment. Yields the transitions.
     pub fn advance(&mut self, policy: &Policy, now_ms: i64) -> Vec<Transition> {
         let mut transitions = Vec::new();
-        while let Some((due_ms, cause)) = self.next_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
+        while let Some((due_ms, cause)) = self.next_due(policy).filter(|(due_ms, _)| *due_ms <= now_ms) {
             self.hints.retain(|_, hint| hint.until_ms > due_ms);
             transitions.extend(self.settle(policy, due_ms, cause));
         }
@@ -271,13 +160,13 @@ impl Breaker {
                 let next = self.ramp.map(|ramp| Next { at_ms: ramp.to_ms, state: State::Closed });
                 (self.ramp, next)
             }
-            State::Open => match self.hints.values().map(|hint| hint.until_ms).max() {
-                Some(lapse_ms) if !self.signals.values().any(|signal| signal.fires(policy)) => (
-                    Some(ramp_from(policy, lapse_ms)),
-                    Some(Next { at_ms: lapse_ms, state: State::HalfOpen }),
-                ),
-                _ => (None, None),
-            },
+            State::Open if self.loudest_signal(policy) == Voice::Fire => (None, None),
+            State::Open => {
+                let lapse_ms = self.hints.values().map(|hint| hint.until_ms).max();
+                let at_ms = lapse_ms.max(Some(self.min_open_until_ms())).unwrap_or_default();
+                let ramp = (self.loudest_signal(policy) == Voice::Rest).then(|| ramp_from(policy, at_ms));
+                (ramp, Some(Next { at_ms, state: State::HalfOpen }))
+            }
         };
         Flag { state: self.state, since_ms: self.since_ms, ramp, next }
     }
@@ -289,12 +178,33 @@ impl Breaker {
     }
 
     /// The next moment at which time alone may change something.
-    fn next_due(&self) -> Option<(i64, Cause)> {
+    fn next_due(&self, policy: &Policy) -> Option<(i64, Cause)> {
         let ramp_end =
             self.ramp.filter(|_| self.state == State::HalfOpen).map(|ramp| (ramp.to_ms, Cause::RampEnded));
         let lapse =
             self.hints.values().map(|hint| hint.until_ms).min().map(|lapse_ms| (lapse_ms, Cause::HintLapsed));
-        ramp_end.into_iter().chain(lapse).min_by_key(|(due_ms, _)| *due_ms)
+        let rests =
+            self.state == State::Open && self.hints.is_empty() && self.loudest_signal(policy) != Voice::Fire;
+        let min_open_end = rests.then(|| (self.min_open_until_ms(), Cause::MinOpenEnded));
+        ramp_end.into_iter().chain(lapse).chain(min_open_end).min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    /// Until when it stays open at the least.
+    fn min_open_until_ms(&self) -> i64 {
+        self.since_ms.saturating_add(self.min_open_ms)
+    }
+
+    /// The least time open from a reopening at `at_ms` on.
+    fn next_min_open_ms(&self, policy: &Policy, at_ms: i64) -> i64 {
+        let soon =
+            self.closed_at_ms.is_some_and(|closed_ms| at_ms.saturating_sub(closed_ms) <= REOPENED_WITHIN_MS);
+        let flaps = self.state == State::HalfOpen || soon;
+        let longest_ms = MIN_OPEN_MAX_MS.max(policy.min_open_ms);
+        if flaps {
+            self.min_open_ms.saturating_mul(2).clamp(policy.min_open_ms, longest_ms)
+        } else {
+            policy.min_open_ms
+        }
     }
 
     /// Takes a hint in if it may act: see [`crate::hint`]. Also while a signal fires anyway: that signal may rest on a
@@ -319,28 +229,56 @@ impl Breaker {
         }
     }
 
+    /// Takes in that a complete report lacks groups that were known.
+    fn miss_others(&mut self, policy: &Policy, evidence: &Evidence, as_of_ms: i64) {
+        let shown: BTreeSet<String> = evidence.groups.iter().map(|(group, _)| group.to_string()).collect();
+        for (id, signal) in &mut self.signals {
+            if id.monitor_id == evidence.monitor_id && !shown.contains(&id.group) {
+                signal.miss(as_of_ms);
+            }
+        }
+        self.signals.retain(|id, signal| {
+            id.monitor_id != evidence.monitor_id || !signal.is_forgotten(policy, as_of_ms)
+        });
+    }
+
+    fn loudest_signal(&self, policy: &Policy) -> Voice {
+        self.signals.values().map(|signal| signal.voice(policy)).max().unwrap_or(Voice::Rest)
+    }
+
     /// The one door for transitions: moves to the state that follows from signals, hints and time.
     fn settle(&mut self, policy: &Policy, at_ms: i64, cause: Cause) -> Option<Transition> {
-        let fires = !self.hints.is_empty() || self.signals.values().any(|signal| signal.fires(policy));
+        let voice = if self.hints.is_empty() { self.loudest_signal(policy) } else { Voice::Fire };
         let ramp_ended = self.ramp.is_some_and(|ramp| at_ms >= ramp.to_ms);
-        let to = match (self.state, fires) {
-            (_, true) => State::Open,
-            (State::Open, false) => State::HalfOpen,
-            (State::HalfOpen, false) if ramp_ended => State::Closed,
-            (unchanged, false) => unchanged,
+        let stays_open = self.state == State::Open && at_ms < self.min_open_until_ms();
+        let to = match (voice, self.state) {
+            (Voice::Fire, _) => State::Open,
+            (_, State::Open) if stays_open => State::Open,
+            (Voice::Doubt, _) | (Voice::Rest, State::Open) => State::HalfOpen,
+            (Voice::Rest, State::HalfOpen) if ramp_ended => State::Closed,
+            (Voice::Rest, unchanged) => unchanged,
+        };
+        // Doubt stays at the first share; when it is over, the ramp starts then.
+        self.ramp = match (to, voice) {
+            (State::HalfOpen, Voice::Rest) => self.ramp.or_else(|| Some(ramp_from(policy, at_ms))),
+            _ => None,
         };
         if to == self.state {
             return None;
         }
+        match to {
+            State::Open => self.min_open_ms = self.next_min_open_ms(policy, at_ms),
+            State::Closed => self.closed_at_ms = Some(at_ms),
+            State::HalfOpen => {}
+        }
         let from = std::mem::replace(&mut self.state, to);
         self.since_ms = at_ms;
-        self.ramp = (to == State::HalfOpen).then(|| ramp_from(policy, at_ms));
         Some(Transition { from, to, at_ms, cause })
     }
 }
 
 fn ramp_from(policy: &Policy, from_ms: i64) -> Ramp {
-    Ramp { from_ms, to_ms: from_ms.saturating_add(policy.ramp_ms), from_ppm: RAMP_FROM_PPM }
+    Ramp { from_ms, to_ms: from_ms.saturating_add(policy.ramp_ms), from_ppm: FIRST_SHARE_PPM }
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use std::fmt;
 /// All of one million parts: every call.
 pub const ALL_PPM: u32 = 1_000_000;
 
+/// The first share of half-open, in parts per million; all of it while there is no ramp.
+pub const FIRST_SHARE_PPM: u32 = 100_000;
+
 /// A breaker's state, in the field's own words and polarity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,7 +77,7 @@ pub struct Flag {
     pub state: State,
     /// Since when, Unix milliseconds.
     pub since_ms: i64,
-    /// The share while half-open, now or after `next`.
+    /// The share while half-open, now or after `next`. None while half-open: [`FIRST_SHARE_PPM`] until further notice.
     pub ramp: Option<Ramp>,
     /// What time alone will change.
     pub next: Option<Next>,
@@ -94,13 +97,13 @@ impl Flag {
         }
     }
 
-    /// The share of calls that is admitted at `now_ms`, in parts per million. Half-open without a ramp admits none.
+    /// The share of calls that is admitted at `now_ms`, in parts per million.
     #[must_use]
     pub fn share_ppm(&self, now_ms: i64) -> u32 {
         match self.state_at(now_ms) {
             State::Closed => ALL_PPM,
             State::Open => 0,
-            State::HalfOpen => self.ramp.map_or(0, |ramp| ramp.share_ppm(now_ms)),
+            State::HalfOpen => self.ramp.map_or(FIRST_SHARE_PPM, |ramp| ramp.share_ppm(now_ms)),
         }
     }
 
@@ -144,6 +147,12 @@ mod tests {
         );
         assert_eq!(flag.share_ppm(4999), 0);
         assert_eq!(flag.share_ppm(5500), 550_000);
+    }
+
+    #[test]
+    fn half_open_without_a_ramp_stays_at_the_first_share() {
+        let flag = Flag { state: State::HalfOpen, ..Flag::default() };
+        assert_eq!((flag.share_ppm(0), flag.share_ppm(i64::MAX)), (FIRST_SHARE_PPM, FIRST_SHARE_PPM));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod webhook;
 pub use breaker::{Breaker, Cause, Evidence, Policy, Transition};
 pub use declaration::{BreakerId, Declaration, Declared};
 pub use flag::{Flag, State};
-pub use plan::{MonitorSeen, Plan, plan};
+pub use plan::{MonitorSeen, Plan, plan, plan_gone};
 pub use problems::Problems;
 pub use report::{Callback, Report};
 pub use tags::Tags;

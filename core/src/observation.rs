@@ -20,21 +20,24 @@ pub struct Observation {
     pub changed_at_ms: Option<i64>,
     /// When Datadog answered, Unix milliseconds.
     pub as_of_ms: i64,
+    /// Whether a downtime silenced it then.
+    #[serde(default)]
+    pub muted: bool,
 }
 
 impl Observation {
     /// Whether this one replaces `stored`: by `changed_at`, then `as_of`; equal in both, by `weight`, in which the
     /// caller lets what fires outweigh what does not. Without a `changed_at` on either side, `as_of` alone.
     #[must_use]
-    pub fn supersedes<W: Ord>(&self, stored: &Observation, weight: impl Fn(&Status) -> W) -> bool {
+    pub fn supersedes<W: Ord>(&self, stored: &Observation, weight: impl Fn(&Observation) -> W) -> bool {
         let later_by_ms = self.as_of_ms.saturating_sub(stored.as_of_ms);
         if later_by_ms.saturating_abs() > READ_LAG_LIMIT_SECS * 1000 {
             return later_by_ms > 0;
         }
         let changes = self.changed_at_ms.zip(stored.changed_at_ms);
         let by_change = changes.map_or(std::cmp::Ordering::Equal, |(own, other)| own.cmp(&other));
-        let own = (self.as_of_ms, weight(&self.status), &self.status);
-        let other = (stored.as_of_ms, weight(&stored.status), &stored.status);
+        let own = (self.as_of_ms, weight(self), &self.status);
+        let other = (stored.as_of_ms, weight(stored), &stored.status);
         by_change.then(own.cmp(&other)).is_gt()
     }
 }
@@ -45,11 +48,16 @@ mod tests {
     use Status::{Alert, Ok};
 
     fn seen(status: Status, changed_s: Option<i64>, as_of_s: i64) -> Observation {
-        Observation { status, changed_at_ms: changed_s.map(|s| s * 1000), as_of_ms: as_of_s * 1000 }
+        Observation {
+            status,
+            changed_at_ms: changed_s.map(|s| s * 1000),
+            as_of_ms: as_of_s * 1000,
+            muted: false,
+        }
     }
 
     fn supersedes(new: &Observation, stored: &Observation) -> bool {
-        new.supersedes(stored, |status| *status == Alert)
+        new.supersedes(stored, |seen| seen.status == Alert)
     }
 
     #[test]

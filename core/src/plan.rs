@@ -3,14 +3,18 @@
 //! The declarations name monitors (by number or by the monitor's own tags) and the group tags that make a key. A
 //! callback without a report still names its group, and the monitor's tags are those last seen.
 
-use crate::breaker::{Claim, Evidence};
+use crate::breaker::{Claim, Evidence, FORGOTTEN_AFTER_MS};
 use crate::declaration::{BreakerId, Declaration, Touched};
 use crate::observation::Observation;
-use crate::report::{Callback, Group, Report};
+use crate::report::{Callback, Group, Reason, Report};
 use crate::tags::Tags;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a monitor remembers a breaker that its reports do not touch any more: a little longer than the breaker
+/// remembers the monitor's signals.
+const UNTOUCHED_KEPT_MS: i64 = 2 * FORGOTTEN_AFTER_MS;
 
 /// What a store remembers of a monitor between its reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,28 +25,47 @@ pub struct MonitorSeen {
     pub as_of_ms: i64,
     /// The newest change that any of its reports showed, Unix milliseconds of Datadog's clock.
     pub latest_change_ms: Option<i64>,
+    /// Whether a scheduled run has brought it: then one that does not bring it says that it is gone.
+    #[serde(default)]
+    pub managed: bool,
+    /// The breakers that hold signals of it, with when the first report was read in which no group touched them.
+    #[serde(default)]
+    pub breakers: BTreeMap<BreakerId, Option<i64>>,
 }
 
 impl MonitorSeen {
-    /// What is known after `report`. An older report does not bring older tags back.
-    #[must_use]
-    pub fn after(stored: Option<&MonitorSeen>, report: &Report) -> MonitorSeen {
+    /// What is known after `callback`; none if nothing ever was. An older report does not bring older tags back.
+    fn after(stored: Option<&MonitorSeen>, callback: &Callback) -> Option<MonitorSeen> {
+        let Some(report) = &callback.report else { return stored.cloned() };
+        let mut seen = stored.cloned().unwrap_or_default();
         let as_of_ms = report.as_of.as_millisecond();
-        let latest_change_ms = report.latest_change_ms().max(stored.and_then(|seen| seen.latest_change_ms));
-        match stored {
-            Some(seen) if seen.as_of_ms > as_of_ms => MonitorSeen { latest_change_ms, ..seen.clone() },
-            _ => {
-                let tags = report.monitor.tags.iter().map(|tag| tag.to_lowercase()).collect();
-                MonitorSeen { tags, as_of_ms, latest_change_ms }
-            }
+        if as_of_ms >= seen.as_of_ms {
+            seen.as_of_ms = as_of_ms;
+            seen.tags = report.monitor.tags.iter().map(|tag| tag.to_lowercase()).collect();
         }
+        seen.latest_change_ms = seen.latest_change_ms.max(report.latest_change_ms());
+        seen.managed |= callback.reason == Reason::Reconcile;
+        Some(seen)
+    }
+
+    /// Remembers which breakers a report of `as_of_ms` touches. The others stay as long as their signals do.
+    fn touch<'a>(&mut self, touched: impl Iterator<Item = &'a BreakerId>, as_of_ms: i64) {
+        let touched: BTreeSet<&BreakerId> = touched.collect();
+        for (id, untouched_ms) in &mut self.breakers {
+            *untouched_ms = if touched.contains(id) { None } else { Some(untouched_ms.unwrap_or(as_of_ms)) };
+        }
+        self.breakers.extend(touched.into_iter().map(|id| (id.clone(), None)));
+        // By then the breakers themselves have forgotten what does not count any more.
+        let kept = |untouched_ms: &Option<i64>| {
+            untouched_ms.is_none_or(|ms| as_of_ms.saturating_sub(ms) < UNTOUCHED_KEPT_MS)
+        };
+        self.breakers.retain(|_, untouched_ms| kept(untouched_ms));
     }
 
     /// Whether the difference to what is stored is worth a write: the time of reading alone is not.
     #[must_use]
     pub fn differs_from(&self, stored: Option<&MonitorSeen>) -> bool {
-        let parts = |seen: &MonitorSeen| (seen.tags.clone(), seen.latest_change_ms);
-        stored.map(parts) != Some(parts(self))
+        stored.is_none_or(|stored| *self != MonitorSeen { as_of_ms: self.as_of_ms, ..stored.clone() })
     }
 }
 
@@ -78,15 +101,15 @@ pub fn plan<'a>(
     stored: Option<&MonitorSeen>,
 ) -> Result<Plan<'a>, Undeclared> {
     let monitor_id = callback.monitor_id;
-    let seen = callback.report.as_ref().map(|report| MonitorSeen::after(stored, report));
-    let known = seen.as_ref().or(stored).cloned().unwrap_or_default();
+    let known = MonitorSeen::after(stored, callback).unwrap_or_default();
     let listening: Vec<_> = declarations.iter().filter(|d| d.listens_to(monitor_id, &known.tags)).collect();
-    if listening.is_empty() {
+    if listening.is_empty() && known.breakers.is_empty() {
         return Err(Undeclared { monitor_id });
     }
-    let mut plan = Plan { targets: BTreeMap::new(), seen, unkeyed: Vec::new() };
-    let blank =
-        Evidence { monitor_id, groups: Vec::new(), latest_change_ms: known.latest_change_ms, claim: None };
+    let complete_as_of_ms = callback.report.as_ref().map(|report| report.as_of.as_millisecond());
+    let latest_change_ms = known.latest_change_ms;
+    let blank = Evidence { monitor_id, groups: Vec::new(), complete_as_of_ms, latest_change_ms, claim: None };
+    let mut plan = Plan { targets: BTreeMap::new(), seen: None, unkeyed: Vec::new() };
     for declaration in listening {
         for (group, seen) in callback.report.iter().flat_map(observations) {
             plan.each(declaration, &blank, &group.tags, |evidence| {
@@ -97,10 +120,41 @@ pub fn plan<'a>(
             plan.each(declaration, &blank, &claim.group, |evidence| evidence.claim = Some(claim.clone()));
         }
     }
+    plan.miss(declarations, &blank, known);
     Ok(plan)
 }
 
+/// Says which breakers must hear that a monitor is gone, as a complete inventory of `as_of_ms` tells.
+#[must_use]
+pub fn plan_gone<'a>(
+    declarations: &'a [Declaration],
+    monitor_id: u64,
+    as_of_ms: i64,
+    stored: &MonitorSeen,
+) -> Plan<'a> {
+    let (complete_as_of_ms, latest_change_ms) = (Some(as_of_ms), stored.latest_change_ms);
+    let blank = Evidence { monitor_id, groups: Vec::new(), complete_as_of_ms, latest_change_ms, claim: None };
+    let mut plan = Plan { targets: BTreeMap::new(), seen: None, unkeyed: Vec::new() };
+    plan.miss(declarations, &blank, stored.clone());
+    plan
+}
+
 impl<'a> Plan<'a> {
+    /// Lets the breakers that held signals of the monitor know what a complete report lacks, and remembers which are
+    /// touched now.
+    fn miss(&mut self, declarations: &'a [Declaration], blank: &Evidence, mut known: MonitorSeen) {
+        let Some(as_of_ms) = blank.complete_as_of_ms else { return };
+        known.touch(self.targets.keys(), as_of_ms);
+        for id in
+            known.breakers.keys().filter(|id| !self.targets.contains_key(*id)).cloned().collect::<Vec<_>>()
+        {
+            if let Some(declaration) = declarations.iter().find(|declaration| declaration.name == id.name()) {
+                self.targets.insert(id, (declaration, blank.clone()));
+            }
+        }
+        self.seen = Some(known);
+    }
+
     /// Says something to each breaker that a group touches.
     fn each(
         &mut self,
@@ -133,7 +187,7 @@ fn observations(report: &Report) -> impl Iterator<Item = (&Group, Observation)> 
     let as_of_ms = report.as_of.as_millisecond();
     report.groups.iter().map(move |group| {
         let changed_at_ms = group.changed_at.map(Timestamp::as_millisecond);
-        (group, Observation { status: group.status.clone(), changed_at_ms, as_of_ms })
+        (group, Observation { status: group.status.clone(), changed_at_ms, as_of_ms, muted: group.muted })
     })
 }
 
@@ -210,8 +264,8 @@ mod tests {
         let notified = serde_json::json!({"at": "2026-11-21T01:00:10Z", "transition": "alert", "tags": {"bank_code": ["1"]}});
         let hint = callback(&serde_json::Value::Null, &notified);
         assert!(plan(&declared, &hint, None).is_err());
-        let stored =
-            MonitorSeen { tags: ["cutout:x".to_owned()].into(), as_of_ms: 1, latest_change_ms: Some(5) };
+        let tags = ["cutout:x".to_owned()].into();
+        let stored = MonitorSeen { tags, as_of_ms: 1, latest_change_ms: Some(5), ..MonitorSeen::default() };
         let plan = plan(&declared, &hint, Some(&stored)).unwrap();
         assert_eq!(ids(&plan), ["bank/1"]);
         let (_, evidence) = plan.targets.values().next().unwrap();
@@ -231,13 +285,48 @@ mod tests {
 
     #[test]
     fn an_older_report_brings_no_older_tags_back_but_its_changes_count() {
-        let newer: Report = serde_json::from_value(report("2026-11-21T02:00:00Z", &["new"], &[])).unwrap();
-        let older: Report =
-            serde_json::from_value(report("2026-11-21T01:30:00Z", &["old"], &[("*", "OK")])).unwrap();
-        let seen = MonitorSeen::after(None, &newer);
-        let after = MonitorSeen::after(Some(&seen), &older);
+        let declared = [declaration("all", &[], &[7], &[])];
+        let sent = |as_of, tag, groups: &[(&str, &str)]| {
+            callback(&report(as_of, &[tag], groups), &serde_json::Value::Null)
+        };
+        let newer = plan(&declared, &sent("2026-11-21T02:00:00Z", "new", &[]), None).unwrap().seen.unwrap();
+        let older = sent("2026-11-21T01:30:00Z", "old", &[("*", "OK")]);
+        let after = plan(&declared, &older, Some(&newer)).unwrap().seen.unwrap();
         assert_eq!(after.tags, ["new".to_owned()].into());
         assert_eq!(after.latest_change_ms, Some(1_795_222_800_000));
-        assert!(after.differs_from(Some(&seen)) && !after.differs_from(Some(&after.clone())));
+        assert!(after.differs_from(Some(&newer)) && !after.differs_from(Some(&after.clone())));
+        assert!(!MonitorSeen { as_of_ms: 9, ..after.clone() }.differs_from(Some(&after)));
+    }
+
+    #[test]
+    fn a_report_is_told_to_breakers_whose_groups_it_lacks_until_they_have_forgotten_them() {
+        let declared = [declaration("bank", &["bank_code"], &[7], &[])];
+        let sent =
+            |as_of, groups: &[(&str, &str)]| callback(&report(as_of, &[], groups), &serde_json::Value::Null);
+        let both = sent("2026-11-21T02:00:00Z", &[("bank_code:1", "Alert"), ("bank_code:2", "OK")]);
+        let seen = plan(&declared, &both, None).unwrap().seen.unwrap();
+        let one = sent("2026-11-21T02:01:00Z", &[("bank_code:2", "OK")]);
+        let lacking = plan(&declared, &one, Some(&seen)).unwrap();
+        assert_eq!(ids(&lacking), ["bank/1", "bank/2"]);
+        let (_, evidence) = &lacking.targets[&BreakerId::new("bank", &["1"])];
+        assert!(evidence.groups.is_empty() && evidence.complete_as_of_ms.is_some());
+
+        let later = sent("2026-11-21T03:00:00Z", &[("bank_code:2", "OK")]);
+        let forgotten = plan(&declared, &later, Some(&lacking.seen.unwrap())).unwrap();
+        assert_eq!(ids(&forgotten), ["bank/2"]);
+    }
+
+    #[test]
+    fn a_monitor_that_is_gone_is_told_to_every_breaker_that_heard_of_it() {
+        let declared = [declaration("bank", &["bank_code"], &[7], &[])];
+        let groups = [("bank_code:1", "Alert"), ("bank_code:2", "OK")];
+        let sent = callback(&report("2026-11-21T02:00:00Z", &[], &groups), &serde_json::Value::Null);
+        let seen = plan(&declared, &sent, None).unwrap().seen.unwrap();
+        assert!(!seen.managed, "no scheduled run has brought it");
+        let gone = plan_gone(&declared, 7, 1_795_226_460_000, &seen);
+        assert_eq!(ids(&gone), ["bank/1", "bank/2"]);
+        assert!(
+            gone.targets.values().all(|(_, evidence)| evidence.complete_as_of_ms == Some(1_795_226_460_000))
+        );
     }
 }

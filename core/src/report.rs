@@ -38,6 +38,23 @@ pub struct Callback {
     pub event: Option<Event>,
 }
 
+/// The value of [`Inventory::schema`] that this version writes and reads.
+pub const INVENTORY_SCHEMA: &str = "cutout.inventory/1";
+
+/// What ends a complete scheduled run: every managed monitor that there is. Sent to each distinct URL once, signed like
+/// a callback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// [`INVENTORY_SCHEMA`].
+    pub schema: String,
+    /// When the run began to read, by Datadog's clock: a monitor created later may be missing.
+    pub as_of: Timestamp,
+    /// The URL it was sent to.
+    pub to: String,
+    /// The numbers of all managed monitors, in order; also of those that do not name this URL.
+    pub monitor_ids: Vec<u64>,
+}
+
 /// What made the function send a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

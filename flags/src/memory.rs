@@ -171,6 +171,10 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError> {
+        Ok(self.state().monitors.iter().map(|(monitor_id, stored)| (*monitor_id, stored.clone())).collect())
+    }
+
     async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
         let mut state = self.state();
         if state.life.as_ref().map(|life| &life.epoch) != Some(epoch) {

@@ -11,12 +11,12 @@ mod forms;
 
 use crate::store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position, Read, Snapshot, Store,
-    StoreError, WRITES_PER_SCRIPT_MAX, Write,
+    StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
-use cutout_core::{BreakerId, Declared};
+use cutout_core::{BreakerId, Declared, MonitorSeen};
 use errors::store_error;
 use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
 use redis::streams::{StreamRangeReply, StreamReadReply};
@@ -166,6 +166,19 @@ impl Store for RedisStore {
             breakers: ids.iter().zip(records).map(parse_breaker).collect::<Result<_, _>>()?,
             monitor: monitor.map(parse_monitor).transpose()?,
         })
+    }
+
+    async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError> {
+        let monitors = &self.keys.monitors;
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGETALL").arg(monitors);
+        let (found,): (Vec<(String, String)>,) = self.ask("reading monitors", pipeline).await?;
+        let parse = |(field, text): (String, String)| {
+            let monitor_id =
+                field.parse().map_err(|_| foreign(&format!("{monitors} {field}"), "a monitor", None))?;
+            Ok((monitor_id, parse_record((monitors, &field), "a monitor", &text)?))
+        };
+        found.into_iter().map(parse).collect()
     }
 
     async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {

@@ -213,6 +213,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Reads these breakers and this monitor.
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError>;
 
+    /// Reads every monitor that is remembered.
+    async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError>;
+
     /// Writes what is still at the revision that was read, under `epoch`; at most [`WRITES_PER_SCRIPT_MAX`] at a
     /// time, each such part whole or not at all.
     async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError>;

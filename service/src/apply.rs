@@ -7,7 +7,8 @@
 
 use crate::decision::{Decision, decide};
 use cutout_core::plan::Undeclared;
-use cutout_core::{Breaker, BreakerId, Callback, Declaration, Declared, MonitorSeen, Plan, plan};
+use cutout_core::report::Inventory;
+use cutout_core::{Breaker, BreakerId, Callback, Declaration, Declared, MonitorSeen, Plan, plan, plan_gone};
 use cutout_flags::{Committed, Epoch, Read, Store, StoreError, Stored, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,26 +43,87 @@ pub(crate) enum ApplyError {
     Contended,
 }
 
+/// What is to be applied.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    /// A callback.
+    Callback(&'a Callback),
+    /// An inventory lacks this monitor.
+    Gone { monitor_id: u64, as_of_ms: i64 },
+}
+
+impl Subject<'_> {
+    fn monitor_id(&self) -> u64 {
+        match self {
+            Subject::Callback(callback) => callback.monitor_id,
+            Subject::Gone { monitor_id, .. } => *monitor_id,
+        }
+    }
+
+    fn plan<'d>(
+        &self,
+        declarations: &'d [Declaration],
+        stored: Option<&MonitorSeen>,
+    ) -> Result<Plan<'d>, Undeclared> {
+        match self {
+            Subject::Callback(callback) => plan(declarations, callback, stored),
+            Subject::Gone { monitor_id, as_of_ms } => {
+                let nothing = MonitorSeen::default();
+                Ok(plan_gone(declarations, *monitor_id, *as_of_ms, stored.unwrap_or(&nothing)))
+            }
+        }
+    }
+}
+
 /// Applies `callback`. When this returns, everything that follows from it is committed.
 pub(crate) async fn apply(
     store: &dyn Store,
     declarations: &[Declaration],
     callback: &Callback,
 ) -> Result<Applied, ApplyError> {
-    let mut rounds = Rounds { wanted: first_guess(declarations, callback), ..Rounds::default() };
+    apply_one(store, declarations, Subject::Callback(callback)).await
+}
+
+/// Applies `inventory`: lets the breakers know which monitors it lacks. Only what a scheduled run brought before can be
+/// missed by one.
+pub(crate) async fn apply_inventory(
+    store: &dyn Store,
+    declarations: &[Declaration],
+    inventory: &Inventory,
+) -> Result<Applied, ApplyError> {
+    let known: BTreeSet<u64> = inventory.monitor_ids.iter().copied().collect();
+    let as_of_ms = inventory.as_of.as_millisecond();
+    let mut all = Applied::default();
+    for (monitor_id, _) in
+        store.monitors().await?.into_iter().filter(|(id, stored)| stored.value.managed && !known.contains(id))
+    {
+        let applied = apply_one(store, declarations, Subject::Gone { monitor_id, as_of_ms }).await?;
+        all.applied += applied.applied;
+        all.changed += applied.changed;
+    }
+    Ok(all)
+}
+
+async fn apply_one(
+    store: &dyn Store,
+    declarations: &[Declaration],
+    subject: Subject<'_>,
+) -> Result<Applied, ApplyError> {
+    let mut rounds = Rounds { wanted: first_guess(declarations, subject), ..Rounds::default() };
     for _ in 0..ROUNDS_MAX {
-        let read = store.read(&rounds.wanted, Some(callback.monitor_id)).await?;
+        let read = store.read(&rounds.wanted, Some(subject.monitor_id())).await?;
         let Some(epoch) = read.epoch.clone() else {
             store.declare(&Declared::from_iter(declarations)).await?;
             continue;
         };
         rounds.enter(&epoch);
-        let plan = plan(declarations, callback, read.monitor.as_ref().map(|stored| &stored.value))?;
+        let plan = subject.plan(declarations, read.monitor.as_ref().map(|stored| &stored.value))?;
         if !rounds.has_read(&plan) {
             continue;
         }
         let decisions = rounds.decide(&plan, &read);
-        if rounds.commit(store, &epoch, decisions, monitor_write(callback, &plan, &read)).await? {
+        let monitor = monitor_write(subject.monitor_id(), &plan, &read);
+        if rounds.commit(store, &epoch, decisions, monitor).await? {
             let applied = plan.targets.len();
             return Ok(Applied { applied, changed: rounds.changed, unkeyed: plan.unkeyed });
         }
@@ -70,10 +132,10 @@ pub(crate) async fn apply(
     Err(ApplyError::Contended)
 }
 
-/// The breakers that the callback is for as far as it tells by itself: one round trip is then enough. What the store
+/// The breakers that the subject is for as far as it tells by itself: one round trip is then enough. What the store
 /// remembers of the monitor may add to them.
-fn first_guess(declarations: &[Declaration], callback: &Callback) -> Vec<BreakerId> {
-    plan(declarations, callback, None).map(|plan| plan.targets.into_keys().collect()).unwrap_or_default()
+fn first_guess(declarations: &[Declaration], subject: Subject<'_>) -> Vec<BreakerId> {
+    subject.plan(declarations, None).map(|plan| plan.targets.into_keys().collect()).unwrap_or_default()
 }
 
 /// What is known from one round to the next.
@@ -149,11 +211,11 @@ impl Rounds {
 }
 
 /// What is to be remembered of the monitor, if that is news.
-fn monitor_write(callback: &Callback, plan: &Plan<'_>, read: &Read) -> Option<Write> {
+fn monitor_write(monitor_id: u64, plan: &Plan<'_>, read: &Read) -> Option<Write> {
     let stored = read.monitor.as_ref();
     let seen: &MonitorSeen = plan.seen.as_ref()?;
     seen.differs_from(stored.map(|stored| &stored.value)).then(|| Write::Monitor {
-        monitor_id: callback.monitor_id,
+        monitor_id,
         expected: stored.map_or(0, |stored| stored.revision),
         seen: seen.clone(),
     })

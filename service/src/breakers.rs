@@ -9,7 +9,7 @@
 mod values;
 
 use crate::duration;
-use cutout_core::breaker::{NoData, OpenOn};
+use cutout_core::breaker::{MIN_OPEN_MAX_MS, Muted, NoData, OnVanished, OpenOn};
 use cutout_core::declaration::{NAME_LEN_MAX, is_breaker_name};
 use cutout_core::{Declaration, Policy, Problems};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,22 +24,16 @@ pub const RAMP_MAX_MS: i64 = 86_400_000;
 const OPEN_ON: [(&str, OpenOn); 2] = [("alert", OpenOn::Alert), ("warn", OpenOn::Warn)];
 const NO_DATA: [(&str, NoData); 3] =
     [("hold", NoData::Hold), ("open", NoData::Open), ("close", NoData::Close)];
+const ON_VANISHED: [(&str, OnVanished); 3] =
+    [("half-open", OnVanished::HalfOpen), ("hold", OnVanished::Hold), ("close", OnVanished::Close)];
+
+const MUTED: [(&str, Muted); 2] = [("follow", Muted::Follow), ("hold", Muted::Hold)];
 
 /// The settings of a breaker.
-const SETTINGS: [&str; 7] = ["key", "monitors", "name", "no_data", "open_on", "ramp", "where"];
+const SETTINGS: [&str; 10] =
+    ["key", "min_open", "monitors", "muted", "name", "no_data", "on_vanished", "open_on", "ramp", "where"];
 /// Those that later versions will know.
-const SETTINGS_LATER: [&str; 10] = [
-    "max_age",
-    "max_keys",
-    "max_open",
-    "min_open",
-    "mode",
-    "muted",
-    "on_stale",
-    "on_vanished",
-    "probe",
-    "refuse",
-];
+const SETTINGS_LATER: [&str; 7] = ["max_age", "max_keys", "max_open", "mode", "on_stale", "probe", "refuse"];
 
 /// Reads the text of a breakers' file. `file` is its name, for the mistakes.
 ///
@@ -182,24 +176,41 @@ fn policy(mistakes: &mut Mistakes<'_>, table: &DeTable<'_>) -> Policy {
     let default = Policy::default();
     let open_on = table.get("open_on").and_then(|value| mistakes.choice(value, "open_on", &OPEN_ON));
     let no_data = table.get("no_data").and_then(|value| mistakes.choice(value, "no_data", &NO_DATA));
-    let ramp_ms = table.get("ramp").and_then(|value| ramp_ms(mistakes, value));
+    let on_vanished =
+        table.get("on_vanished").and_then(|value| mistakes.choice(value, "on_vanished", &ON_VANISHED));
+    let muted = table.get("muted").and_then(|value| mistakes.choice(value, "muted", &MUTED));
+    let min_open_ms = time_ms(mistakes, table, "min_open", 0, MIN_OPEN_MAX_MS);
+    let ramp_ms = time_ms(mistakes, table, "ramp", RAMP_MIN_MS, RAMP_MAX_MS);
     Policy {
         open_on: open_on.unwrap_or(default.open_on),
         no_data: no_data.unwrap_or(default.no_data),
+        min_open_ms: min_open_ms.unwrap_or(default.min_open_ms),
         ramp_ms: ramp_ms.unwrap_or(default.ramp_ms),
+        muted: muted.unwrap_or(default.muted),
+        on_vanished: on_vanished.unwrap_or(default.on_vanished),
     }
 }
 
-fn ramp_ms(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> Option<i64> {
-    let text = mistakes.text(value, "ramp")?;
+/// A duration within its limits; none if it is not set, or wrong.
+fn time_ms(
+    mistakes: &mut Mistakes<'_>,
+    table: &DeTable<'_>,
+    name: &str,
+    min_ms: i64,
+    max_ms: i64,
+) -> Option<i64> {
+    let value = table.get(name)?;
+    let text = mistakes.text(value, name)?;
+    let offset = value.span().start;
     match duration::parse_ms(text) {
-        Ok(ramp_ms) if (RAMP_MIN_MS..=RAMP_MAX_MS).contains(&ramp_ms) => Some(ramp_ms),
+        Ok(time_ms) if (min_ms..=max_ms).contains(&time_ms) => Some(time_ms),
         Ok(_) => {
-            mistakes.note(value.span().start, format!("ramp is from 1s to 24h, not {text}"));
+            let (min, max) = (duration::shown(min_ms), duration::shown(max_ms));
+            mistakes.note(offset, format!("{name} is from {min} to {max}, not {text}"));
             None
         }
         Err(error) => {
-            mistakes.note(value.span().start, format!("ramp is {text:?}: {error}"));
+            mistakes.note(offset, format!("{name} is {text:?}: {error}"));
             None
         }
     }

@@ -16,7 +16,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use cutout_core::Callback;
-use cutout_core::report::CALLBACK_SCHEMA;
+use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory};
 use cutout_core::webhook::{self, VerifyError};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -29,6 +29,46 @@ pub const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// What may be posted.
+enum Message {
+    Callback(Box<Callback>),
+    Inventory(Inventory),
+}
+
+impl Message {
+    fn parse(body: &[u8]) -> Result<Message, Refusal> {
+        #[derive(serde::Deserialize)]
+        struct Schema {
+            schema: String,
+        }
+        let Schema { schema } = serde_json::from_slice(body).map_err(Refusal::Malformed)?;
+        match schema.as_str() {
+            CALLBACK_SCHEMA => {
+                serde_json::from_slice(body).map(Message::Callback).map_err(Refusal::Malformed)
+            }
+            INVENTORY_SCHEMA => {
+                serde_json::from_slice(body).map(Message::Inventory).map_err(Refusal::Malformed)
+            }
+            _ => Err(Refusal::Schema(schema)),
+        }
+    }
+
+    /// The URL it was sent to.
+    fn to(&self) -> &str {
+        match self {
+            Message::Callback(callback) => &callback.to,
+            Message::Inventory(inventory) => &inventory.to,
+        }
+    }
+
+    fn monitor_id(&self) -> Option<u64> {
+        match self {
+            Message::Callback(callback) => Some(callback.monitor_id),
+            Message::Inventory(_) => None,
+        }
+    }
+}
+
 /// Why a callback was turned away.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -40,7 +80,7 @@ enum Refusal {
     Unauthentic(#[source] VerifyError),
     #[error("the body is not a callback")]
     Malformed(#[source] serde_json::Error),
-    #[error("the callback has the schema {0:?}, this version reads {CALLBACK_SCHEMA}")]
+    #[error("the callback has the schema {0:?}, this version reads {CALLBACK_SCHEMA} and {INVENTORY_SCHEMA}")]
     Schema(String),
     #[error("the callback was sent to {to:?}, which is not CUTOUT_PUBLIC_URL, {public_url}")]
     Elsewhere { to: String, public_url: Url },
@@ -76,18 +116,23 @@ impl Refusal {
 /// The handler.
 pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let started = Instant::now();
-    let callback = match authentic(&shared, request, Timestamp::now().as_second()).await {
-        Ok(callback) => callback,
+    let message = match authentic(&shared, request, Timestamp::now().as_second()).await {
+        Ok(message) => message,
         Err(refusal) => return turn_away(&refusal, None, started),
     };
-    match apply::apply(&*shared.parts.store, &shared.parts.declarations, &callback).await {
-        Ok(applied) => accept(&applied, &callback, started),
-        Err(error) => turn_away(&Refusal::NotApplied(error), Some(callback.monitor_id), started),
+    let (store, declarations) = (&*shared.parts.store, &shared.parts.declarations);
+    let applied = match &message {
+        Message::Callback(callback) => apply::apply(store, declarations, callback).await,
+        Message::Inventory(inventory) => apply::apply_inventory(store, declarations, inventory).await,
+    };
+    match applied {
+        Ok(applied) => accept(&applied, &message, started),
+        Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
     }
 }
 
-/// The callback in a request that may be believed at `now_secs`, Unix.
-async fn authentic(shared: &Shared, request: Request, now_secs: i64) -> Result<Callback, Refusal> {
+/// The message in a request that may be believed at `now_secs`, Unix.
+async fn authentic(shared: &Shared, request: Request, now_secs: i64) -> Result<Message, Refusal> {
     let headers = request.headers().clone();
     let body = body(request).await?;
     let text = |name| header_text(&headers, name);
@@ -95,15 +140,12 @@ async fn authentic(shared: &Shared, request: Request, now_secs: i64) -> Result<C
     let signatures = text(webhook::SIGNATURE_HEADER);
     webhook::verify(&shared.parts.secrets, id, timestamp, signatures, &body, now_secs)
         .map_err(Refusal::Unauthentic)?;
-    let callback: Callback = serde_json::from_slice(&body).map_err(Refusal::Malformed)?;
-    if callback.schema != CALLBACK_SCHEMA {
-        return Err(Refusal::Schema(callback.schema));
-    }
+    let message = Message::parse(&body)?;
     match &shared.parts.public_url {
-        Some(public_url) if Url::parse(&callback.to).as_ref() != Ok(public_url) => {
-            Err(Refusal::Elsewhere { to: callback.to, public_url: public_url.clone() })
+        Some(public_url) if Url::parse(message.to()).as_ref() != Ok(public_url) => {
+            Err(Refusal::Elsewhere { to: message.to().to_owned(), public_url: public_url.clone() })
         }
-        _ => Ok(callback),
+        _ => Ok(message),
     }
 }
 
@@ -123,20 +165,26 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn accept(applied: &Applied, callback: &Callback, started: Instant) -> Response {
+fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
     let Applied { applied, changed, unkeyed } = applied;
+    let (kind, groups) = match message {
+        Message::Callback(callback) => {
+            ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))
+        }
+        Message::Inventory(_) => ("inventory", 0),
+    };
     tracing::info!(
         result = "committed",
         status = StatusCode::OK.as_u16(),
         ms = ms_since(started),
-        monitor_id = callback.monitor_id,
-        groups = callback.report.as_ref().map_or(0, |report| report.groups.len()),
+        monitor_id = message.monitor_id(),
+        groups,
         applied,
         changed,
         unkeyed = unkeyed.len(),
         // One reason shows what is wrong; thousands of groups would all have the same.
         unkeyed_first = unkeyed.first(),
-        "callback"
+        "{kind}"
     );
     Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
 }

@@ -52,6 +52,7 @@ impl Decision {
                 Cause::Hint { monitor_id } => ("hint", Some(*monitor_id)),
                 Cause::HintLapsed => ("hint_lapsed", None),
                 Cause::RampEnded => ("ramp_ended", None),
+                Cause::MinOpenEnded => ("min_open_ended", None),
             };
             tracing::info!(breaker, %from, %to, at_ms, cause, monitor_id, "transition");
         }

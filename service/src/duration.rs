@@ -31,9 +31,24 @@ pub fn parse_ms(text: &str) -> Result<i64, DurationError> {
     number.checked_mul(unit_ms).ok_or(DurationError::Overflow)
 }
 
+/// A duration in the largest unit that leaves a whole number.
+#[must_use]
+pub fn shown(duration_ms: i64) -> String {
+    let fits = |(_, unit_ms): &&(&str, i64)| duration_ms % unit_ms == 0;
+    let (name, unit_ms) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
+    if duration_ms == 0 { "0s".to_owned() } else { format!("{}{name}", duration_ms / unit_ms) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_shown_as_one_would_write_it() {
+        for text in ["0s", "250ms", "30s", "90s", "10m", "24h"] {
+            assert_eq!(shown(parse_ms(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn a_number_and_a_unit_make_a_duration_and_nothing_else_does() {

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use cutout_core::webhook::{self, Secret};
-use cutout_core::{BreakerId, Declaration, Declared, State};
+use cutout_core::{BreakerId, Declaration, Declared, MonitorSeen, State};
 use cutout_flags::{
-    Change, Committed, Epoch, MemoryStore, Position, Published, Read, Snapshot, Store, StoreError, Write,
+    Change, Committed, Epoch, MemoryStore, Position, Published, Read, Snapshot, Store, StoreError, Stored,
+    Write,
 };
 use http::{Request, StatusCode, header};
 use jiff::{Timestamp, ToSpan};
@@ -35,7 +36,9 @@ fn declarations() -> Vec<Declaration> {
         (100..132).collect::<Vec<u64>>()
     );
     let mut declarations = crate::breakers::parse("b.toml", &text).unwrap();
-    declarations.iter_mut().for_each(|declaration| declaration.policy.ramp_ms = RAMP_MS);
+    for declaration in &mut declarations {
+        (declaration.policy.min_open_ms, declaration.policy.ramp_ms) = (0, RAMP_MS);
+    }
     declarations
 }
 
@@ -253,6 +256,57 @@ async fn more_groups_than_one_script_holds_are_all_committed() {
     assert!(flags.len() == 1200 && flags.values().all(|published| published.flag.state == State::Open));
 }
 
+/// An inventory that was read `ago_s` seconds before now.
+fn inventory(monitor_ids: &[u64], ago_s: i64) -> Value {
+    let as_of = Timestamp::now() - ago_s.seconds();
+    json!({"schema": "cutout.inventory/1", "as_of": as_of, "to": URL, "monitor_ids": monitor_ids})
+}
+
+#[tokio::test]
+async fn a_group_that_two_reports_lack_has_vanished_and_no_longer_keeps_its_breaker_open() {
+    let store = Arc::new(MemoryStore::new());
+    let service = service(store.clone());
+    send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert"), ("bank_code:0002", "OK")], 200)).await;
+    send(&service, &callback(MONITOR, &[("bank_code:0002", "OK")], 100)).await;
+    assert_eq!(flags(&*store).await["bank-charge/0001"].flag.state, State::Open);
+    let second = send(&service, &callback(MONITOR, &[("bank_code:0002", "OK")], 40)).await;
+    assert_eq!(second, (StatusCode::OK, json!({"applied": 2, "changed": 1})));
+    let flag = flags(&*store).await["bank-charge/0001"].flag;
+    assert_eq!((flag.state, flag.ramp), (State::HalfOpen, None));
+}
+
+#[tokio::test]
+async fn a_managed_monitor_that_two_inventories_lack_has_vanished_and_others_have_not() {
+    const UNMANAGED: u64 = 5_200_009;
+    let store = Arc::new(MemoryStore::new());
+    let service = service(store.clone());
+    let mut managed = callback(MONITOR, &[("bank_code:0001", "Alert")], 200);
+    managed["reason"] = json!("reconcile");
+    send(&service, &managed).await;
+    // By its tag; no scheduled run brings it, so none can miss it.
+    send(&service, &callback(UNMANAGED, &[("bank_code:0002", "Alert")], 200)).await;
+    for (ago_s, listed) in [(150, &[MONITOR][..]), (100, &[]), (30, &[])] {
+        assert_eq!(flags(&*store).await["bank-charge/0001"].flag.state, State::Open, "{ago_s} s ago");
+        assert_eq!(send(&service, &inventory(listed, ago_s)).await.0, StatusCode::OK);
+    }
+    let flags = flags(&*store).await;
+    assert_eq!(flags["bank-charge/0001"].flag.state, State::HalfOpen);
+    assert_eq!(flags["bank-charge/0002"].flag.state, State::Open);
+}
+
+#[tokio::test]
+async fn an_inventory_is_judged_like_a_callback() {
+    let service = service(Arc::new(MemoryStore::new()));
+    let mut elsewhere = inventory(&[], 0);
+    elsewhere["to"] = json!("https://other.example/");
+    assert_eq!(send(&service, &elsewhere).await.0, StatusCode::UNAUTHORIZED);
+    let mut cut = inventory(&[], 0);
+    cut["monitor_ids"] = Value::Null;
+    assert_eq!(send(&service, &cut).await.0, StatusCode::BAD_REQUEST);
+    let known = send(&service, &inventory(&[MONITOR], 0)).await;
+    assert_eq!(known, (StatusCode::OK, json!({"applied": 0, "changed": 0})));
+}
+
 #[tokio::test]
 async fn many_monitors_at_once_on_one_breaker_are_all_heard() {
     let store = Arc::new(MemoryStore::new());
@@ -349,6 +403,10 @@ impl Store for Disturbed {
             }
             _ => self.inner.read(ids, monitor_id).await,
         }
+    }
+
+    async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError> {
+        self.inner.monitors().await
     }
 
     async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {

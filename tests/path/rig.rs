@@ -31,6 +31,7 @@ name     = "bank-charge"
 key      = ["bank_code"]
 monitors = { ids = [5200001] }
 where    = { env = ["prod"] }
+min_open = "0s"
 ramp     = "1s"
 
 [[breaker]]
@@ -38,6 +39,7 @@ name     = "card"
 key      = ["network"]
 monitors = { tags = ["cutout:card"] }
 open_on  = "warn"
+min_open = "0s"
 ramp     = "1s"
 "#;
 

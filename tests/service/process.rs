@@ -16,6 +16,7 @@ const BREAKERS: &str = r#"
 name = "bank-charge"
 key = ["bank_code"]
 monitors = { ids = [5200001] }
+min_open = "0s"
 ramp = "1s"
 "#;
 

@@ -278,8 +278,15 @@ async fn two_tails_wait_side_by_side(subject: Subject) {
 async fn a_monitor_is_remembered(subject: Subject) {
     let store = subject.store();
     let epoch = declare(&*store).await;
-    let seen =
-        |as_of_ms| MonitorSeen { tags: ["cutout".to_owned()].into(), as_of_ms, latest_change_ms: Some(7) };
+    let tags = || ["cutout".to_owned()].into();
+    let breakers = || [(bank(1), None), (bank(2), Some(5))].into();
+    let seen = |as_of_ms| MonitorSeen {
+        tags: tags(),
+        as_of_ms,
+        latest_change_ms: Some(7),
+        managed: true,
+        breakers: breakers(),
+    };
     let remember =
         |expected, as_of_ms| Write::Monitor { monitor_id: u64::MAX, expected, seen: seen(as_of_ms) };
     commit(&*store, &epoch, remember(0, 1)).await;
@@ -288,6 +295,7 @@ async fn a_monitor_is_remembered(subject: Subject) {
     let stored = store.read(&[], Some(u64::MAX)).await.unwrap().monitor;
     assert_eq!(stored, Some(Stored { revision: 2, value: seen(3) }));
     assert_eq!(store.read(&[], Some(1)).await.unwrap().monitor, None);
+    assert_eq!(store.monitors().await.unwrap(), [(u64::MAX, Stored { revision: 2, value: seen(3) })]);
     assert_eq!(store.snapshot().await.unwrap().meta.unwrap().rev, 0, "a monitor is no flag");
 }
 

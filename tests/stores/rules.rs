@@ -22,8 +22,7 @@ use tower::ServiceExt;
 
 /// How many histories each store sees.
 const HISTORIES: u32 = 48;
-const BREAKERS: &str =
-    "[[breaker]]\nname = \"bank\"\nkey = [\"bank_code\"]\nmonitors = { ids = [1, 2] }\nramp = \"24h\"\n";
+const BREAKERS: &str = "[[breaker]]\nname = \"bank\"\nkey = [\"bank_code\"]\nmonitors = { ids = [1, 2] }\nmin_open = \"0s\"\nramp = \"24h\"\n";
 
 /// One read of a monitor: when Datadog answered, and how far its read side lagged; seconds.
 type ReadAt = (i64, i64);

@@ -7,18 +7,24 @@ const T0: i64 = 1_795_000_000_000;
 const RAMP_MS: i64 = 10_000;
 
 fn policy() -> Policy {
-    Policy { ramp_ms: RAMP_MS, ..Policy::default() }
+    Policy { min_open_ms: 0, ramp_ms: RAMP_MS, ..Policy::default() }
 }
 
 fn seen(status: &str, changed_s: i64, as_of_s: i64) -> Observation {
     let changed_at_ms = Some(T0 + changed_s * 1000);
-    Observation { status: status.into(), changed_at_ms, as_of_ms: T0 + as_of_s * 1000 }
+    Observation { status: status.into(), changed_at_ms, as_of_ms: T0 + as_of_s * 1000, muted: false }
 }
 
 /// A report about one group, `bank:1`.
 fn report(monitor_id: u64, seen: Observation) -> Evidence {
     let latest_change_ms = seen.changed_at_ms;
-    Evidence { monitor_id, groups: vec![(Tags::parse("bank:1"), seen)], latest_change_ms, claim: None }
+    Evidence {
+        monitor_id,
+        groups: vec![(Tags::parse("bank:1"), seen)],
+        complete_as_of_ms: None,
+        latest_change_ms,
+        claim: None,
+    }
 }
 
 fn claim(at_s: i64, transition: NotifiedTransition) -> Claim {
@@ -27,7 +33,13 @@ fn claim(at_s: i64, transition: NotifiedTransition) -> Claim {
 
 fn hint(at_s: i64, transition: NotifiedTransition, latest_change_s: Option<i64>) -> Evidence {
     let latest_change_ms = latest_change_s.map(|s| T0 + s * 1000);
-    Evidence { monitor_id: MONITOR, groups: vec![], latest_change_ms, claim: Some(claim(at_s, transition)) }
+    Evidence {
+        monitor_id: MONITOR,
+        groups: vec![],
+        complete_as_of_ms: None,
+        latest_change_ms,
+        claim: Some(claim(at_s, transition)),
+    }
 }
 
 fn after(policy: &Policy, steps: &[(i64, Evidence)]) -> Breaker {
@@ -59,7 +71,7 @@ fn an_alert_opens_and_recovery_goes_through_half_open_to_closed() {
     let recovered = breaker.apply(&policy(), &report(MONITOR, seen("OK", 60, 61)), T0 + 62_000);
     assert_eq!(recovered, [Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 62_000, cause }]);
     let flag = breaker.flag(&policy());
-    assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: RAMP_FROM_PPM }));
+    assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: FIRST_SHARE_PPM }));
     assert_eq!(flag.next, Some(Next { at_ms: T0 + 72_000, state: State::Closed }));
 
     assert_eq!(breaker.advance(&policy(), T0 + 71_999), []);
@@ -199,6 +211,136 @@ fn a_report_older_than_the_hint_does_not_take_its_place() {
     }
 }
 
+/// A complete report of the monitor that lacks every group.
+fn empty_report(as_of_s: i64) -> Evidence {
+    let complete_as_of_ms = Some(T0 + as_of_s * 1000);
+    Evidence { monitor_id: MONITOR, groups: vec![], complete_as_of_ms, latest_change_ms: None, claim: None }
+}
+
+#[test]
+fn a_group_missing_from_two_reports_a_minute_apart_has_vanished_and_the_policy_decides() {
+    let alert = (1, report(MONITOR, seen("Alert", 0, 1)));
+    for (on_vanished, end) in [
+        (OnVanished::HalfOpen, State::HalfOpen),
+        (OnVanished::Hold, State::Open),
+        (OnVanished::Close, State::Closed),
+    ] {
+        let policy = Policy { on_vanished, ..policy() };
+        let one = [alert.clone(), (60, empty_report(60))];
+        assert_eq!(state_after(&policy, &one), State::Open, "{on_vanished:?}: missing once is not gone");
+        let close = [alert.clone(), (60, empty_report(60)), (100, empty_report(100))];
+        assert_eq!(
+            state_after(&policy, &close),
+            State::Open,
+            "{on_vanished:?}: twice within a minute neither"
+        );
+        let twice = [alert.clone(), (60, empty_report(60)), (120, empty_report(120))];
+        let mut gone = after(&policy, &twice);
+        gone.advance(&policy, T0 + 120_000 + RAMP_MS);
+        assert_eq!(gone.state(), end, "{on_vanished:?}");
+    }
+}
+
+#[test]
+fn half_open_for_a_vanished_group_stays_at_the_first_share_until_a_report_shows_the_group_again() {
+    let policy = Policy { on_vanished: OnVanished::HalfOpen, ..policy() };
+    let gone = [(1, report(MONITOR, seen("Alert", 0, 1))), (60, empty_report(60)), (120, empty_report(120))];
+    let mut breaker = after(&policy, &gone);
+    let flag = breaker.flag(&policy);
+    assert_eq!((flag.state, flag.ramp, flag.next), (State::HalfOpen, None, None));
+    assert_eq!(flag.share_ppm(i64::MAX), FIRST_SHARE_PPM);
+
+    let mut alerts_again = breaker.clone();
+    alerts_again.apply(&policy, &report(MONITOR, seen("Alert", 0, 130)), T0 + 131_000);
+    assert_eq!(alerts_again.state(), State::Open);
+    breaker.apply(&policy, &report(MONITOR, seen("OK", 129, 130)), T0 + 131_000);
+    assert_eq!(
+        breaker.flag(&policy).ramp.map(|ramp| ramp.from_ms),
+        Some(T0 + 131_000),
+        "the ramp starts then"
+    );
+}
+
+#[test]
+fn a_report_older_than_the_last_sight_of_a_group_says_nothing_of_it() {
+    let steps =
+        [(100, report(MONITOR, seen("Alert", 0, 100))), (101, empty_report(20)), (102, empty_report(90))];
+    let breaker = after(&Policy { on_vanished: OnVanished::Close, ..policy() }, &steps);
+    assert_eq!(breaker.state(), State::Open);
+    assert!(breaker.signals.values().all(|signal| signal.missing_since_ms.is_none()));
+}
+
+#[test]
+fn what_vanished_and_does_not_count_is_forgotten_at_last() {
+    let policy = Policy { on_vanished: OnVanished::Close, ..policy() };
+    let mut steps =
+        vec![(1, report(MONITOR, seen("Alert", 0, 1))), (60, empty_report(60)), (120, empty_report(120))];
+    assert_eq!(after(&policy, &steps).signals.len(), 1, "a late report must still find it");
+    steps.push((1_000, empty_report(1_000)));
+    assert!(after(&policy, &steps).signals.is_empty());
+}
+
+#[test]
+fn an_open_breaker_stays_open_for_its_least_time_and_then_goes_on_by_itself() {
+    let policy = Policy { min_open_ms: 30_000, ..policy() };
+    let steps = [(10, report(MONITOR, seen("Alert", 9, 10))), (15, report(MONITOR, seen("OK", 14, 15)))];
+    let mut breaker = after(&policy, &steps);
+    let flag = breaker.flag(&policy);
+    assert_eq!(
+        (flag.state, flag.next),
+        (State::Open, Some(Next { at_ms: T0 + 40_000, state: State::HalfOpen }))
+    );
+    assert_eq!(flag.ramp.map(|ramp| ramp.from_ms), Some(T0 + 40_000));
+    let causes: Vec<_> =
+        breaker.advance(&policy, T0 + 60_000).into_iter().map(|t| (t.to, t.at_ms, t.cause)).collect();
+    let expected = [
+        (State::HalfOpen, T0 + 40_000, Cause::MinOpenEnded),
+        (State::Closed, T0 + 40_000 + RAMP_MS, Cause::RampEnded),
+    ];
+    assert_eq!(causes, expected);
+}
+
+#[test]
+fn the_least_time_open_doubles_when_it_flaps_and_is_the_first_again_after_a_quiet_time() {
+    let policy = Policy { min_open_ms: 100_000, ..policy() };
+    let mut breaker = Breaker::new(T0);
+    let mut now_s = 0;
+    let mut times = Vec::new();
+    for quiet_s in [1, 1, 1, 1, 1, 700] {
+        now_s += quiet_s;
+        breaker.apply(&policy, &report(MONITOR, seen("Alert", now_s, now_s)), T0 + now_s * 1000);
+        times.push(breaker.min_open_ms / 1000);
+        now_s += 1;
+        breaker.apply(&policy, &report(MONITOR, seen("OK", now_s, now_s)), T0 + now_s * 1000);
+        // Through half-open to closed.
+        now_s += breaker.min_open_ms / 1000 + RAMP_MS / 1000;
+        breaker.advance(&policy, T0 + now_s * 1000);
+        assert_eq!(breaker.state(), State::Closed);
+    }
+    assert_eq!(times, [100, 200, 400, 600, 600, 100]);
+}
+
+#[test]
+fn a_reopening_while_half_open_doubles_the_least_time_too() {
+    let policy = Policy { min_open_ms: 5_000, ..policy() };
+    let steps = [
+        (10, report(MONITOR, seen("Alert", 9, 10))),
+        (20, report(MONITOR, seen("OK", 19, 20))),
+        (22, report(MONITOR, seen("Alert", 21, 22))),
+    ];
+    assert_eq!(after(&policy, &steps).min_open_ms, 10_000);
+}
+
+#[test]
+fn a_muted_group_counts_by_its_status_or_holds() {
+    let muted = |status, at_s| Observation { muted: true, ..seen(status, at_s, at_s) };
+    let steps = [(10, report(MONITOR, seen("Alert", 9, 10))), (20, report(MONITOR, muted("OK", 20)))];
+    assert_eq!(state_after(&policy(), &steps), State::HalfOpen);
+    let hold = Policy { muted: Muted::Hold, ..policy() };
+    assert_eq!(state_after(&hold, &steps), State::Open);
+    assert_eq!(state_after(&hold, &[(20, report(MONITOR, muted("Alert", 20)))]), State::Closed);
+}
+
 #[test]
 fn the_record_survives_its_stored_form() {
     let steps =
@@ -292,7 +434,8 @@ proptest! {
 
     /// What a caller computes from the flag is what the service will write.
     #[test]
-    fn the_flag_tells_the_future_that_time_alone_brings(steps in prop::collection::vec((0i64..100, 0u8..3), 1..8), later_ms in 0i64..900_000) {
+    fn the_flag_tells_the_future_that_time_alone_brings(steps in prop::collection::vec((0i64..100, 0u8..3), 1..8), later_ms in 0i64..900_000, min_open_ms in 0i64..200_000) {
+        let policy = || Policy { min_open_ms, ..policy() };
         let mut breaker = Breaker::new(T0);
         let mut now_s = 0;
         for (wait_s, kind) in steps {

@@ -9,6 +9,9 @@ where    = { Env = ["Prod", "canary"] }
 open_on  = "warn"
 no_data  = "open"
 ramp     = "90s"
+on_vanished = "close"
+min_open = "1m"
+muted    = "hold"
 
 [[breaker]]
 name = "cards"
@@ -35,7 +38,14 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
         monitor_ids: [5_200_001, 16].into(),
         monitor_tags: set(&["cutout:bank-charge", "team:pay"]),
         only: [("env".to_owned(), set(&["prod", "canary"]))].into(),
-        policy: Policy { open_on: OpenOn::Warn, no_data: NoData::Open, ramp_ms: 90_000 },
+        policy: Policy {
+            open_on: OpenOn::Warn,
+            no_data: NoData::Open,
+            min_open_ms: 60_000,
+            ramp_ms: 90_000,
+            muted: Muted::Hold,
+            on_vanished: OnVanished::Close,
+        },
     };
     let cards = Declaration {
         name: "cards".into(),
@@ -43,7 +53,14 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
         monitor_ids: [7].into(),
         monitor_tags: BTreeSet::new(),
         only: BTreeMap::new(),
-        policy: Policy { open_on: OpenOn::Alert, no_data: NoData::Hold, ramp_ms: 300_000 },
+        policy: Policy {
+            open_on: OpenOn::Alert,
+            no_data: NoData::Hold,
+            min_open_ms: 30_000,
+            ramp_ms: 300_000,
+            muted: Muted::Follow,
+            on_vanished: OnVanished::HalfOpen,
+        },
     };
     assert_eq!(declarations, [bank, cards]);
 }
@@ -79,6 +96,8 @@ fn each_mistake_has_its_line_and_its_words() {
         (breaker("ramp = \"0s\""), 4, "ramp is from 1s to 24h, not 0s"),
         (breaker("ramp = \"999ms\""), 4, "ramp is from 1s to 24h"),
         (breaker("ramp = \"25h\""), 4, "ramp is from 1s to 24h, not 25h"),
+        (breaker("min_open = \"11m\""), 4, "min_open is from 0s to 10m, not 11m"),
+        (breaker("muted = \"ignore\""), 4, "muted"),
         (breaker("ramp = 30"), 4, "ramp is a text, not this integer"),
         (breaker("open_on = [\"alert\"]"), 4, "open_on is a text, not this array"),
         (breaker("open_on = \"Alert\""), 4, "open_on is one of alert, warn, not \"Alert\""),
@@ -127,12 +146,9 @@ fn each_mistake_has_its_line_and_its_words() {
 #[test]
 fn what_this_version_does_not_know_yet_is_refused_and_not_ignored() {
     let later = [
-        "min_open = \"30s\"",
         "probe = \"1%\"",
         "max_age = \"15m\"",
         "on_stale = \"half-open\"",
-        "on_vanished = \"half-open\"",
-        "muted = \"follow\"",
         "mode = \"watch\"",
         "refuse = [\"charge\"]",
         "max_open = \"100%\"",
