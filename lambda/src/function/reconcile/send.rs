@@ -10,7 +10,6 @@ use crate::callbacks::DeliverError;
 use crate::guard::CallbackUrl;
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Inventory, Reason, Report};
 use futures_util::future::join_all;
-use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -40,6 +39,19 @@ pub(super) enum Body<'a> {
     Report(u64, &'a Report),
     /// All monitors that there are.
     Inventory(&'a Inventory),
+}
+
+/// What goes to one host.
+#[derive(Default)]
+struct Queue<'a> {
+    calls: Vec<Call<'a>>,
+    taken: AtomicUsize,
+}
+
+impl<'a> Queue<'a> {
+    fn take(&self) -> Option<&Call<'a>> {
+        self.calls.get(self.taken.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -86,16 +98,22 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends all of it, in order for each host.
-    pub(super) async fn send<'c>(&self, calls: impl Iterator<Item = Call<'c>>) -> Tally {
-        let mut queues = BTreeMap::<&str, Vec<Call<'c>>>::new();
+    pub(super) async fn send(&self, calls: impl Iterator<Item = Call<'_>>) -> Tally {
+        let mut queues = BTreeMap::<&str, Queue<'_>>::new();
         for call in calls {
-            queues.entry(call.url.host()).or_default().push(call);
+            queues.entry(call.url.host()).or_default().calls.push(call);
         }
-        let queues = queues.into_values().map(|calls| {
-            let outcomes = calls.into_iter().map(|call| self.outcome(call));
-            stream::iter(outcomes).buffer_unordered(CALLS_PER_HOST_MAX).collect::<Vec<_>>()
-        });
-        join_all(queues).await.into_iter().flatten().collect()
+        let workers = queues.values().flat_map(|queue| std::iter::repeat_n(queue, CALLS_PER_HOST_MAX));
+        join_all(workers.map(|queue| self.work(queue))).await.into_iter().flatten().collect()
+    }
+
+    /// Makes calls of one queue until none is left.
+    async fn work(&self, queue: &Queue<'_>) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while let Some(call) = queue.take() {
+            outcomes.push(self.outcome(call).await);
+        }
+        outcomes
     }
 
     /// How many hosts were found to be down.
@@ -103,7 +121,7 @@ impl<'a> Sender<'a> {
         self.failures.keys().filter(|host| self.is_down(host)).count()
     }
 
-    async fn outcome(&self, call: Call<'_>) -> Outcome {
+    async fn outcome(&self, call: &Call<'_>) -> Outcome {
         let start_until = self.deadline.checked_sub(START_MARGIN).unwrap_or(self.deadline);
         let slot = tokio::time::timeout_at(start_until.into(), self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Outcome::Unsent };
@@ -117,7 +135,7 @@ impl<'a> Sender<'a> {
             Ok(body) => self.function.post(call.url, &body, self.deadline).await,
             Err(cause) => Err(cause),
         };
-        posted.map_or_else(|cause| self.failed(&call, cause), |()| Outcome::Sent)
+        posted.map_or_else(|cause| self.failed(call, cause), |()| Outcome::Sent)
     }
 
     /// Tells a failure, and counts it against the host if it is the host's.
