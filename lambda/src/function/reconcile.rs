@@ -141,7 +141,7 @@ fn log_run(
         urls = plan.urls.len(),
         templates_skipped = plan.templated,
         sent = callbacks.sent,
-        refused = callbacks.refused,
+        refused = callbacks.refused + inventories.refused,
         failed = plan.unsendable + callbacks.failed + inventories.failed,
         skipped = callbacks.skipped + inventories.skipped,
         unsent = callbacks.unsent + inventories.unsent,
