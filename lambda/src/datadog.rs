@@ -1,17 +1,19 @@
-//! The only place that speaks to Datadog: reads of one monitor and of one event.
+//! The only place that speaks to Datadog: reads of one monitor, of one event, and of the list of managed monitors.
 //!
 //! Every read is bounded in time and size. A rate limit that resets in time is waited for once. Redirects are not
 //! followed, for the keys go along with every request. Over `https` the standard proxy variables of the environment
 //! (`HTTPS_PROXY`, `NO_PROXY`) are honoured, for a function in a closed network may reach Datadog in no other way, and
 //! what passes is encrypted; plain `http` is for a fake on loopback (see the settings) and uses none.
 //!
-//! Left out: lists of monitors, the v2 API (its event ids are not the ones in links), and writing.
+//! Left out: the v2 API (its event ids are not the ones in links), and writing.
 
 mod answer;
 mod error;
+mod list;
 mod site;
 
 pub use error::{ReadError, ReadFailure, Resource};
+pub use list::{ListedMonitor, Listing, PAGE_SIZE, PAGES_MAX, bears};
 pub use site::{Site, UnknownSite};
 
 use answer::{EventAnswer, MonitorAnswer};
@@ -27,18 +29,23 @@ use url::Url;
 pub const MONITOR_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that one read of an event takes.
 pub const EVENT_READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait for a rate limit to reset; the bucket of monitor reads resets every 10 s.
+/// The longest that one read of a page of monitors takes.
+pub const PAGE_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for a rate limit to reset; the buckets of monitor reads reset every 10 s.
 pub const RATE_LIMIT_WAIT_MAX: Duration = Duration::from_secs(15);
 /// The largest answer about a monitor that is read.
 pub const MONITOR_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest answer about an event that is read.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// The largest page of monitors that is read.
+pub const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const API_KEY_HEADER: HeaderName = HeaderName::from_static("dd-api-key");
 const APP_KEY_HEADER: HeaderName = HeaderName::from_static("dd-application-key");
 /// Header names compare without case: recordings hold three spellings.
 const RATE_LIMIT_RESET_HEADER: &str = "x-ratelimit-reset";
+const RATE_LIMIT_REMAINING_HEADER: &str = "x-ratelimit-remaining";
 
 /// An API or application key. Its `Debug` shows nothing of it.
 #[derive(Debug, Clone)]
@@ -80,6 +87,8 @@ pub struct Datadog {
 /// What one GET brought.
 struct Answer {
     date: Option<Timestamp>,
+    /// In how many seconds the rate limit resets, where this answer was the last one that it allows.
+    exhausted_for_secs: Option<u64>,
     body: Vec<u8>,
 }
 
@@ -113,24 +122,9 @@ impl Datadog {
         let resource = Resource::Monitor(id);
         let failed = |cause| ReadError { resource, cause };
         let path = format!("/api/v1/monitor/{id}?group_states=all&with_downtimes=true");
-        let get = || self.get(&path, MONITOR_BYTES_MAX, until.min(Instant::now() + MONITOR_READ_TIMEOUT));
-        let answer = match get().await {
-            Err(ReadFailure::RateLimited { reset_secs: Some(secs) }) if may_wait(secs, until) => {
-                tracing::info!(
-                    step = "monitor",
-                    monitor_id = id,
-                    reset_secs = secs,
-                    "waiting for Datadog's rate limit"
-                );
-                tokio::time::sleep(Duration::from_secs(secs)).await;
-                get().await
-            }
-            other => other,
-        };
-        let answer = answer.map_err(failed)?;
-        let as_of = answer.date.unwrap_or_else(|| this_clock(id));
+        let answer = self.get_patiently(resource, &path, until).await.map_err(failed)?;
         let monitor: MonitorAnswer = answer.json().map_err(failed)?;
-        monitor.report(id, as_of, self.site).ok_or_else(|| failed(ReadFailure::GroupsUntold))
+        monitor.report(id, answer.as_of(resource), self.site).ok_or_else(|| failed(ReadFailure::GroupsUntold))
     }
 
     /// An event. Datadog may answer 404 for half a minute after it happened.
@@ -138,23 +132,53 @@ impl Datadog {
     /// # Errors
     /// [`ReadError`].
     pub async fn event(&self, id: u64, until: Instant) -> Result<Event, ReadError> {
-        let failed = |cause| ReadError { resource: Resource::Event(id), cause };
-        let until = until.min(Instant::now() + EVENT_READ_TIMEOUT);
-        let answer =
-            self.get(&format!("/api/v1/events/{id}"), EVENT_BYTES_MAX, until).await.map_err(failed)?;
+        let resource = Resource::Event(id);
+        let failed = |cause| ReadError { resource, cause };
+        let answer = self.get(resource, &format!("/api/v1/events/{id}"), until).await.map_err(failed)?;
         let event: EventAnswer = answer.json().map_err(failed)?;
         Ok(event.event(id, self.site))
     }
 
-    async fn get(&self, path: &str, limit_bytes: usize, until: Instant) -> Result<Answer, ReadFailure> {
+    /// A GET that waits once for a rate limit where `until` allows it.
+    async fn get_patiently(
+        &self,
+        resource: Resource,
+        path: &str,
+        until: Instant,
+    ) -> Result<Answer, ReadFailure> {
+        match self.get(resource, path, until).await {
+            Err(ReadFailure::RateLimited { reset_secs: Some(secs) }) => {
+                await_reset(resource, secs, until).await?;
+                self.get(resource, path, until).await
+            }
+            other => other,
+        }
+    }
+
+    async fn get(&self, resource: Resource, path: &str, until: Instant) -> Result<Answer, ReadFailure> {
+        let (timeout, limit_bytes) = bounds(resource);
         let read = async {
             let response = self.client.get(format!("{}{path}", self.base)).send().await;
             let response = response.map_err(unreachable)?;
             judge(&response)?;
-            let date = date(&response);
-            Ok(Answer { date, body: body(response, limit_bytes).await? })
+            let exhausted = number(&response, RATE_LIMIT_REMAINING_HEADER) == Some(0);
+            Ok(Answer {
+                date: date(&response),
+                exhausted_for_secs: number(&response, RATE_LIMIT_RESET_HEADER).filter(|_| exhausted),
+                body: body(response, limit_bytes).await?,
+            })
         };
+        let until = until.min(Instant::now() + timeout);
         tokio::time::timeout_at(until.into(), read).await.unwrap_or(Err(ReadFailure::Timeout))
+    }
+}
+
+/// How long one read may take, and how many bytes it may bring.
+fn bounds(resource: Resource) -> (Duration, usize) {
+    match resource {
+        Resource::Monitor(_) => (MONITOR_READ_TIMEOUT, MONITOR_BYTES_MAX),
+        Resource::Event(_) => (EVENT_READ_TIMEOUT, EVENT_BYTES_MAX),
+        Resource::Monitors { .. } => (PAGE_READ_TIMEOUT, PAGE_BYTES_MAX),
     }
 }
 
@@ -162,12 +186,27 @@ impl Answer {
     fn json<T: DeserializeOwned>(&self) -> Result<T, ReadFailure> {
         serde_json::from_slice(&self.body).map_err(ReadFailure::Unreadable)
     }
+
+    /// When Datadog gave it. This clock stands in only where a proxy cut the header off: the order of reports rests on
+    /// Datadog's own clock.
+    fn as_of(&self, resource: Resource) -> Timestamp {
+        self.date.unwrap_or_else(|| {
+            tracing::warn!(step = "monitor", %resource, "Datadog's answer has no readable Date: using this clock");
+            let now = Timestamp::now();
+            Timestamp::from_second(now.as_second()).unwrap_or(now)
+        })
+    }
 }
 
-/// Whether a limit that resets in so many seconds leaves time for another read before `until`.
-fn may_wait(reset_secs: u64, until: Instant) -> bool {
+/// Waits for a rate limit that resets in so many seconds, if that leaves time for another read before `until`.
+async fn await_reset(resource: Resource, reset_secs: u64, until: Instant) -> Result<(), ReadFailure> {
     let wait = Duration::from_secs(reset_secs);
-    wait <= RATE_LIMIT_WAIT_MAX && Instant::now() + wait < until
+    if wait > RATE_LIMIT_WAIT_MAX || Instant::now() + wait >= until {
+        return Err(ReadFailure::RateLimited { reset_secs: Some(reset_secs) });
+    }
+    tracing::info!(step = "monitor", %resource, reset_secs, "waiting for Datadog's rate limit");
+    tokio::time::sleep(wait).await;
+    Ok(())
 }
 
 /// The URL is left out of errors: the resource that is named says as much.
@@ -183,25 +222,21 @@ fn judge(response: &Response) -> Result<(), ReadFailure> {
         }
         StatusCode::NOT_FOUND => Err(ReadFailure::NotFound),
         StatusCode::TOO_MANY_REQUESTS => {
-            let reset = response.headers().get(RATE_LIMIT_RESET_HEADER);
-            let reset_secs = reset.and_then(|secs| secs.to_str().ok()?.trim().parse().ok());
-            Err(ReadFailure::RateLimited { reset_secs })
+            Err(ReadFailure::RateLimited { reset_secs: number(response, RATE_LIMIT_RESET_HEADER) })
         }
         other => Err(ReadFailure::Status { status: other.as_u16() }),
     }
+}
+
+/// The number that a header holds.
+fn number(response: &Response, header: &str) -> Option<u64> {
+    response.headers().get(header)?.to_str().ok()?.trim().parse().ok()
 }
 
 fn date(response: &Response) -> Option<Timestamp> {
     let date = response.headers().get(DATE)?.to_str().ok()?;
     let since_epoch = httpdate::parse_http_date(date).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Timestamp::from_second(i64::try_from(since_epoch.as_secs()).ok()?).ok()
-}
-
-/// Stands in only where a proxy cut the header off: the order of reports rests on Datadog's own clock.
-fn this_clock(monitor_id: u64) -> Timestamp {
-    tracing::warn!(step = "monitor", monitor_id, "Datadog's answer has no readable Date: using this clock");
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 async fn body(mut response: Response, limit_bytes: usize) -> Result<Vec<u8>, ReadFailure> {

@@ -1,17 +1,19 @@
 //! The function: from a notification to a committed callback.
 //!
-//! [`Function::handle`] takes one event of SNS or SQS. Nothing here retries: an invocation that ends in an error is
-//! invoked again by AWS, and sending a callback twice changes nothing. So every record and every URL is served before
-//! the errors are told, and a message without a directive costs no read of Datadog.
+//! [`Function::handle`] takes one event of SNS or SQS, or of a schedule. Nothing here retries: an invocation that ends in
+//! an error is invoked again by AWS, and sending a callback twice changes nothing. So every record and every URL is served
+//! before the errors are told, and a message without a directive costs no read of Datadog.
 //!
 //! Left out: whether the hint is believed and what the report means; the service decides both.
 
 mod failure;
+mod reconcile;
 
 pub use failure::{Failure, FailureCause, InvocationError, SetupError, chain};
+pub use reconcile::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
 
 use crate::callbacks::Callbacks;
-use crate::datadog::{Datadog, ReadError};
+use crate::datadog::{Datadog, ReadError, bears};
 use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
 use crate::notification::{Notification, Unreadable, notifications};
 use crate::settings::{Settings, SigningSecrets};
@@ -21,6 +23,7 @@ use futures_util::future::{Either, join_all, select};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use reqwest::dns::Resolve;
+use serde::Serialize;
 use serde_json::Value;
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,7 +37,7 @@ pub const CALLBACKS_PER_MESSAGE_MAX: usize = 16;
 pub const CALLBACK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the event may still be awaited once the monitor is read. It only enriches.
 pub const EVENT_GRACE: Duration = Duration::from_millis(100);
-/// Reading may take this part of the time left, so that the hint can be delivered where Datadog does not answer.
+/// Reading may take this part of the time left, so that what is known can be delivered where Datadog does not answer.
 const READ_TIME_DIVISOR: u32 = 2;
 
 const SOURCE: &str = "datadog";
@@ -63,11 +66,14 @@ impl Function {
         Ok(Function { datadog, guard, callbacks, signing, managed_tag })
     }
 
-    /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none.
+    /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
     ///
     /// # Errors
     /// Everything that failed, after all else was done. Each failure has been logged.
     pub async fn handle(&self, event: Value, deadline: Instant) -> Result<(), InvocationError> {
+        if reconcile::is_asked_by(&event) {
+            return self.reconcile(deadline).await;
+        }
         let records = notifications(event).into_iter().map(|record| self.handle_record(record, deadline));
         let failures =
             stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).map(stream::iter).flatten();
@@ -132,8 +138,7 @@ impl Function {
         event_id: Option<u64>,
         deadline: Instant,
     ) -> (Result<Report, ReadError>, Option<Event>) {
-        let now = Instant::now();
-        let until = now + deadline.saturating_duration_since(now) / READ_TIME_DIVISOR;
+        let until = read_until(deadline);
         let event = async {
             let read = self.datadog.event(event_id?, until).await;
             read.inspect_err(|error| {
@@ -158,7 +163,7 @@ impl Function {
     /// A monitor without the tag is served, but no scheduled run will ever correct what it says.
     fn note_unmanaged(&self, monitor_id: u64, report: Option<&Report>) {
         let tags = report.map(|report| &report.monitor.tags);
-        if tags.is_some_and(|tags| !tags.iter().any(|tag| tag.eq_ignore_ascii_case(&self.managed_tag))) {
+        if tags.is_some_and(|tags| !bears(tags, &self.managed_tag)) {
             let tag = &self.managed_tag;
             tracing::warn!(monitor_id, unmanaged = true, "unmanaged monitor: give it the bare tag `{tag}`");
         }
@@ -190,8 +195,13 @@ impl Function {
         deadline: Instant,
     ) -> Result<(), FailureCause> {
         let body = encode(&Callback { to: url.as_str().to_owned(), ..callback.clone() })?;
+        self.post(url, &body, deadline).await
+    }
+
+    /// Signs a body for the host of a URL, and posts it there.
+    async fn post(&self, url: &CallbackUrl, body: &[u8], deadline: Instant) -> Result<(), FailureCause> {
         let now_secs = Timestamp::now().as_second();
-        let delivery = self.callbacks.deliver(url, self.signing.of(url.host()), &body, now_secs);
+        let delivery = self.callbacks.deliver(url, self.signing.of(url.host()), body, now_secs);
         match tokio::time::timeout_at(deadline.into(), delivery).await {
             Ok(delivered) => delivered.map_err(FailureCause::Deliver),
             Err(_) => Err(FailureCause::Deadline),
@@ -234,8 +244,14 @@ fn fitting(callback: Callback, failures: &mut Failures) -> Callback {
     }
 }
 
-fn encode(callback: &Callback) -> Result<Vec<u8>, FailureCause> {
-    serde_json::to_vec(callback).map_err(FailureCause::Encode)
+fn encode(message: &impl Serialize) -> Result<Vec<u8>, FailureCause> {
+    serde_json::to_vec(message).map_err(FailureCause::Encode)
+}
+
+/// When to have read Datadog, so that time is left to tell what was read.
+fn read_until(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / READ_TIME_DIVISOR
 }
 
 /// The host of a URL that the guard refused, if it can be told.

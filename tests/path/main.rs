@@ -5,5 +5,6 @@
 
 mod faults;
 mod forms;
+mod reconcile;
 mod rig;
 mod story;

@@ -251,7 +251,8 @@ async fn pass_on(State(way): State<Arc<WayShared>>, mut headers: HeaderMap, body
             return StatusCode::INTERNAL_SERVER_ERROR;
         }
     }
-    way.seen.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+    // Inventories pass, too, and are not kept.
+    way.seen.lock().unwrap().extend(serde_json::from_slice::<Callback>(&body));
     headers.remove("host");
     let answer = way.http.post(&way.url).headers(headers).body(body).send().await.unwrap();
     answer.status()

@@ -16,7 +16,8 @@ fn lines(log: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-fn line<'a>(lines: &'a [Value], message: &str) -> &'a Value {
+/// The only line with this message.
+pub(crate) fn line<'a>(lines: &'a [Value], message: &str) -> &'a Value {
     let mut of_message = lines.iter().filter(|line| line["message"] == message);
     let line = of_message.next().unwrap_or_else(|| panic!("a line {message:?} in {lines:?}"));
     assert!(of_message.next().is_none(), "one line {message:?} in {lines:?}");
@@ -105,7 +106,7 @@ async fn a_proxy_of_the_environment_is_used_for_https_to_datadog_and_nothing_els
 }
 
 /// What the process had logged when it was killed.
-async fn killed(mut child: tokio::process::Child) -> Vec<Value> {
+pub(crate) async fn killed(mut child: tokio::process::Child) -> Vec<Value> {
     child.start_kill().unwrap();
     lines(&child.wait_with_output().await.unwrap().stdout)
 }

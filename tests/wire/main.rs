@@ -9,4 +9,5 @@ mod faults;
 mod fixtures;
 mod notifications;
 mod reads;
+mod reconcile;
 mod world;

@@ -7,6 +7,7 @@ use cutout_lambda::guard::SystemResolver;
 use cutout_lambda::{Function, Settings};
 use cutout_tests::canary;
 use cutout_tests::doubles::{Answer, Asked, Double};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +110,8 @@ pub(crate) fn steps(outcome: Result<(), InvocationError>) -> Vec<&'static str> {
     steps
 }
 
-fn verified(asked: &Asked) -> Callback {
+/// What a service reads of a request, verified as it does.
+pub(crate) fn verified<T: DeserializeOwned>(asked: &Asked) -> T {
     assert_eq!((asked.method.as_str(), asked.header("content-type")), ("POST", "application/json"));
     let secrets = [canary::SIGNING_SECRET.parse().unwrap()];
     let timestamp = asked.header(webhook::TIMESTAMP_HEADER);

@@ -10,7 +10,7 @@ mod world;
 pub use message::sns_event;
 pub use world::{Change, Fault, Reads};
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
@@ -20,6 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use world::World;
+
+/// How many monitors a page of the list has, unless the request says otherwise.
+const PAGE_SIZE_DEFAULT: usize = 100;
 
 /// The running fake. Stops when dropped.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ impl FakeDatadog {
         let address = listener.local_addr()?;
         let world = Shared::default();
         let router = Router::new()
+            .route("/api/v1/monitor", get(list))
             .route("/api/v1/monitor/{id}", get(monitor))
             .route("/api/v1/events/{id}", get(event))
             .with_state(world.clone());
@@ -62,7 +66,12 @@ impl FakeDatadog {
         self.world().create_monitor(id, name, tags);
     }
 
-    /// Forgets a monitor: it answers 404 from now on.
+    /// Sets a monitor's own message: what its author wrote, not what a notification renders.
+    pub fn set_message(&self, id: u64, text: &str) {
+        self.world().set_message(id, text);
+    }
+
+    /// Forgets a monitor: it answers 404 from now on, and no list shows it.
     pub fn delete_monitor(&self, id: u64) {
         self.world().monitors.remove(&id);
     }
@@ -74,9 +83,18 @@ impl FakeDatadog {
         self.world().set(monitor_id, group, status)
     }
 
-    /// From now on, monitor reads meet this fault; `None` heals.
+    /// From now on, monitor reads meet this fault, lists too; `None` heals.
     pub fn fail_monitor_reads(&self, fault: Option<Fault>) {
         self.world().monitor_fault = fault;
+    }
+
+    /// From now on, reads of one page of the list (from 0) meet this fault; `None` heals.
+    pub fn fail_list_page(&self, page: usize, fault: Option<Fault>) {
+        let mut world = self.world();
+        match fault {
+            Some(fault) => world.page_faults.insert(page, fault),
+            None => world.page_faults.remove(&page),
+        };
     }
 
     /// From now on, event reads meet this fault; `None` heals.
@@ -119,6 +137,23 @@ async fn monitor(State(world): State<Shared>, Path(id): Path<u64>, headers: Head
         (world.monitor_fault, world.monitor_json(id))
     };
     respond(&world, &headers, fault, answer.ok_or("Monitor not found")).await
+}
+
+/// What the function asks for needs no percent-encoding, so none is undone.
+async fn list(State(world): State<Shared>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let query = query.unwrap_or_default();
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| value(name).and_then(|text| text.parse::<usize>().ok());
+    let (page, page_size) = (number("page").unwrap_or(0), number("page_size").unwrap_or(PAGE_SIZE_DEFAULT));
+    let tags = value("monitor_tags").unwrap_or_default();
+    let tags: Vec<&str> = tags.split(',').filter(|tag| !tag.is_empty()).collect();
+    let (fault, answer) = {
+        let mut world = lock(&world);
+        world.reads.list += 1;
+        let fault = world.monitor_fault.or_else(|| world.page_faults.get(&page).copied());
+        (fault, world.page_json(&tags, page, page_size))
+    };
+    respond(&world, &headers, fault, Ok(answer)).await
 }
 
 async fn event(State(world): State<Shared>, Path(id): Path<u64>, headers: HeaderMap) -> Response {

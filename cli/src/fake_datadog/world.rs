@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// The first event's number: beyond 2^53, as real ones are.
 const FIRST_EVENT_ID: u64 = 7_700_000_000_000_000_101;
 
+/// The message of a monitor that was given none.
+const MESSAGE: &str = "{{#is_alert}}circuit-breaker-callback: https://service-a.example.internal/dd_circuit_breaker/callback {{/is_alert}}";
+
 /// A fault of the real API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -26,8 +29,10 @@ pub enum Fault {
 /// How often the fake was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reads {
-    /// Monitors.
+    /// Single monitors.
     pub monitor: u64,
+    /// Pages of the list of monitors.
+    pub list: u64,
     /// Events.
     pub event: u64,
 }
@@ -70,6 +75,8 @@ impl Change {
 pub(super) struct Monitor {
     name: String,
     tags: Vec<String>,
+    /// The author's own text; none: [`MESSAGE`].
+    message: Option<String>,
     groups: BTreeMap<String, Group>,
 }
 
@@ -87,6 +94,8 @@ pub(super) struct World {
     /// What reads show while the read side lags.
     pub(super) shown: Option<BTreeMap<u64, Monitor>>,
     pub(super) monitor_fault: Option<Fault>,
+    /// Faults of single pages of the list.
+    pub(super) page_faults: BTreeMap<usize, Fault>,
     pub(super) event_fault: Option<Fault>,
     pub(super) reads: Reads,
     events: BTreeMap<u64, Change>,
@@ -99,6 +108,10 @@ impl World {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let monitor = self.monitors.entry(id).or_default();
         (monitor.name, monitor.tags) = (name.to_owned(), tags);
+    }
+
+    pub(super) fn set_message(&mut self, id: u64, text: &str) {
+        self.monitors.entry(id).or_default().message = Some(text.to_owned());
     }
 
     pub(super) fn set(&mut self, monitor_id: u64, group: &str, status: &str) -> Change {
@@ -139,8 +152,20 @@ impl World {
         self.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
+    /// One page of the monitors that bear all these tags, in the order of their numbers; past the end an empty one.
+    pub(super) fn page_json(&self, tags: &[&str], page: usize, page_size: usize) -> Value {
+        let bears = |monitor: &Monitor| tags.iter().all(|tag| monitor.tags.iter().any(|own| own == tag));
+        let ids = self.shown().iter().filter(|(_, monitor)| bears(monitor)).map(|(id, _)| *id);
+        let page = ids.skip(page.saturating_mul(page_size)).take(page_size);
+        page.filter_map(|id| self.monitor_json(id)).collect()
+    }
+
+    fn shown(&self) -> &BTreeMap<u64, Monitor> {
+        self.shown.as_ref().unwrap_or(&self.monitors)
+    }
+
     pub(super) fn monitor_json(&self, id: u64) -> Option<Value> {
-        let monitor = self.shown.as_ref().unwrap_or(&self.monitors).get(&id)?;
+        let monitor = self.shown().get(&id)?;
         let groups: Map<String, Value> =
             monitor.groups.iter().map(|(name, group)| (name.clone(), group.json(name))).collect();
         let worst = ["Alert", "Warn", "No Data"]
@@ -148,7 +173,7 @@ impl World {
             .find(|worst| monitor.groups.values().any(|group| group.status == *worst));
         Some(json!({
             "id": id, "org_id": 100_001, "type": "query alert", "name": monitor.name,
-            "message": "{{#is_alert}}circuit-breaker-callback: https://service-a.example.internal/dd_circuit_breaker/callback {{/is_alert}}",
+            "message": monitor.message.as_deref().unwrap_or(MESSAGE),
             "tags": monitor.tags, "query": "avg(last_5m):avg:vendor.request.error_rate{*} by {bank_code} > 0.5",
             "options": {"thresholds": {"critical": 0.5}, "silenced": {}, "notify_no_data": false},
             "multi": !monitor.groups.contains_key("*"), "created_at": 1_740_000_000_000_i64, "deleted": null, "priority": null,

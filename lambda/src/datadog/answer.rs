@@ -78,7 +78,7 @@ struct GroupState {
 }
 
 /// A value that is not of the expected type counts as absent: it must not cost the report.
-fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: serde::de::DeserializeOwned,

@@ -1,5 +1,6 @@
 //! Why Datadog could not be read, and whether reading again may help.
 
+use super::list::{PAGE_SIZE, PAGES_MAX};
 use std::fmt;
 
 /// What was read.
@@ -9,6 +10,11 @@ pub enum Resource {
     Monitor(u64),
     /// An event.
     Event(u64),
+    /// One page of the list of managed monitors.
+    Monitors {
+        /// Its number, from 0.
+        page: u32,
+    },
 }
 
 impl fmt::Display for Resource {
@@ -16,6 +22,7 @@ impl fmt::Display for Resource {
         match self {
             Resource::Monitor(id) => write!(f, "monitor {id}"),
             Resource::Event(id) => write!(f, "event {id}"),
+            Resource::Monitors { page } => write!(f, "page {page} of the managed monitors"),
         }
     }
 }
@@ -47,9 +54,9 @@ pub enum ReadFailure {
         "Datadog does not know it (status 404): it was deleted, it is not readable yet, or DD_SITE and the keys belong to another organisation"
     )]
     NotFound,
-    /// 429, and the limit does not reset in time.
+    /// 429, or the page before was the last one that the limit allows; and the limit does not reset in time.
     #[error(
-        "Datadog's rate limit is reached (status 429, {}): ask Datadog to raise it, or let fewer readers share it",
+        "Datadog's rate limit is reached ({}): ask Datadog to raise it, or let fewer readers share it",
         reset(*reset_secs)
     )]
     RateLimited {
@@ -69,11 +76,16 @@ pub enum ReadFailure {
     #[error("Datadog cannot be reached: check the way out of the function's network")]
     Unreachable(#[source] reqwest::Error),
     /// The answer exceeds the limit for its kind.
-    #[error("Datadog's answer exceeds {limit_bytes} bytes: give the monitor fewer groups")]
+    #[error("Datadog's answer exceeds {limit_bytes} bytes: give its monitors fewer groups")]
     TooLarge {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The list of managed monitors does not end.
+    #[error(
+        "there are more managed monitors than {PAGES_MAX} pages of {PAGE_SIZE} hold: let another function with a tag of its own have some of them"
+    )]
+    TooManyPages,
     /// The answer is not what Datadog documents.
     #[error("Datadog's answer cannot be read")]
     Unreadable(#[source] serde_json::Error),
@@ -99,7 +111,7 @@ impl ReadError {
         match &self.cause {
             // An event is readable only seconds after it happened.
             ReadFailure::NotFound => matches!(self.resource, Resource::Event(_)),
-            ReadFailure::Forbidden { .. } | ReadFailure::TooLarge { .. } => false,
+            ReadFailure::Forbidden { .. } | ReadFailure::TooLarge { .. } | ReadFailure::TooManyPages => false,
             ReadFailure::Status { status } => *status == 408 || *status >= 500,
             ReadFailure::RateLimited { .. }
             | ReadFailure::Timeout

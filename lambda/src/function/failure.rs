@@ -63,9 +63,12 @@ pub enum FailureCause {
     /// Datadog cannot be read.
     #[error("reading the monitor failed")]
     Read(#[source] ReadError),
+    /// The list of managed monitors cannot be read to its end.
+    #[error("reading the managed monitors failed; those that were read are served")]
+    List(#[source] ReadError),
     /// The report does not fit into a callback.
     #[error(
-        "the callback would have {bytes} bytes, more than {}, and is sent without the report: give the monitor fewer groups",
+        "the callback would have {bytes} bytes, more than {}, and is not sent with the report: give the monitor fewer groups",
         super::CALLBACK_BYTES_MAX
     )]
     ReportTooLarge {
@@ -81,6 +84,14 @@ pub enum FailureCause {
     /// The invocation's time is over before the callback was answered.
     #[error("the invocation's time is over before the callback was answered: raise the function's timeout")]
     Deadline,
+    /// The invocation's time was over before a scheduled run had sent everything.
+    #[error(
+        "the invocation's time is over with {unsent} callbacks of the scheduled run not sent: raise the function's timeout"
+    )]
+    Incomplete {
+        /// How many.
+        unsent: usize,
+    },
 }
 
 impl Failure {
@@ -92,8 +103,9 @@ impl Failure {
             FailureCause::Refused(_) | FailureCause::TooManyUrls { .. } => "guard",
             FailureCause::NoMonitorId => "ids",
             FailureCause::Read(_) => "monitor",
+            FailureCause::List(_) => "list",
             FailureCause::ReportTooLarge { .. } | FailureCause::Encode(_) => "body",
-            FailureCause::Deliver(_) | FailureCause::Deadline => "deliver",
+            FailureCause::Deliver(_) | FailureCause::Deadline | FailureCause::Incomplete { .. } => "deliver",
         }
     }
 
@@ -101,9 +113,9 @@ impl Failure {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.cause {
-            FailureCause::Read(error) => error.is_retryable(),
+            FailureCause::Read(error) | FailureCause::List(error) => error.is_retryable(),
             FailureCause::Deliver(error) => error.is_retryable(),
-            FailureCause::Deadline => true,
+            FailureCause::Deadline | FailureCause::Incomplete { .. } => true,
             FailureCause::Notification(_)
             | FailureCause::Refused(_)
             | FailureCause::NoMonitorId
@@ -122,6 +134,19 @@ impl Failure {
             retryable = self.is_retryable(),
             error = chain(&self.cause),
             "not delivered"
+        );
+    }
+
+    /// Logs what does not fail a scheduled run, for the next one does the same again.
+    fn log_until_next_run(&self) {
+        tracing::warn!(
+            step = self.step(),
+            monitor_id = self.monitor_id,
+            callback_host = self.callback_host.as_deref(),
+            retryable = self.is_retryable(),
+            error = chain(&self.cause),
+            reason = "reconcile",
+            "not delivered by this run"
         );
     }
 }
@@ -150,7 +175,8 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The failures of one record while it is handled.
+/// The failures of one record, or of a scheduled run, while it is handled.
+#[derive(Default)]
 pub(super) struct Failures {
     monitor_id: Option<u64>,
     event_id: Option<u64>,
@@ -163,10 +189,18 @@ impl Failures {
         Failures { monitor_id, event_id, noted: Vec::new() }
     }
 
+    pub(super) fn about_monitor(id: u64) -> Failures {
+        Failures { monitor_id: Some(id), ..Failures::default() }
+    }
+
     pub(super) fn of_record(unreadable: Unreadable) -> Failures {
-        let mut failures = Failures { monitor_id: None, event_id: None, noted: Vec::new() };
+        let mut failures = Failures::default();
         failures.note(FailureCause::Notification(unreadable));
         failures
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.noted.is_empty()
     }
 
     pub(super) fn note(&mut self, cause: FailureCause) {
@@ -182,6 +216,12 @@ impl Failures {
     pub(super) fn told(self) -> Vec<Failure> {
         self.noted.iter().for_each(Failure::log);
         self.noted
+    }
+
+    /// Logs each one as what the next scheduled run tries again, and tells how many there are.
+    pub(super) fn told_until_next_run(self) -> usize {
+        self.noted.iter().for_each(Failure::log_until_next_run);
+        self.noted.len()
     }
 }
 
