@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use cutout_cli::fake_datadog::{FakeDatadog, Fault, sns_event};
 use cutout_core::report::{Callback, Inventory, Reason};
-use cutout_lambda::datadog::PAGE_SIZE;
+use cutout_lambda::datadog::{PAGE_SIZE, PAGES_MAX};
 use cutout_lambda::function::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, InvocationError};
 use cutout_tests::binaries::binary;
 use cutout_tests::doubles::{Answer, Asked};
@@ -42,10 +42,14 @@ fn page(monitors: &[Value]) -> Answer {
     ok(json!(monitors).to_string())
 }
 
+fn page_later(monitors: &[Value]) -> Answer {
+    Answer::new(200, json!(monitors).to_string()).header("date", LATER)
+}
+
 impl World {
-    /// The pages of the list; after them every further page is empty.
+    /// The pages of the list; after them every further page is empty, and a little later.
     fn lists(&self, pages: impl IntoIterator<Item = Answer>) {
-        self.datadog.answer(LIST, pages.into_iter().chain([page(&[])]));
+        self.datadog.answer(LIST, pages.into_iter().chain([page_later(&[])]));
     }
 
     async fn reconcile(&self) -> Result<(), InvocationError> {
@@ -103,7 +107,7 @@ async fn schedules_and_the_own_word_ask_for_a_run_and_nothing_else_does() {
 #[tokio::test]
 async fn every_page_is_read_and_each_report_is_as_old_as_its_page() {
     let world = World::start().await;
-    let later = Answer::new(200, json!([monitor(&world, 7, TO_A)]).to_string()).header("date", LATER);
+    let later = page_later(&[monitor(&world, 7, TO_A)]);
     world.lists([page(&[monitor(&world, 9, TO_A), monitor(&world, 8, TO_A)]), later]);
     world.reconcile().await.unwrap();
 
@@ -171,7 +175,7 @@ async fn a_monitor_that_two_pages_show_counts_once_as_it_was_read_last() {
     again["overall_state"] = json!("OK");
     let mut untagged = monitor(&world, 2, TO_A);
     untagged["tags"] = json!([]);
-    let later = Answer::new(200, json!([again, untagged]).to_string()).header("date", LATER);
+    let later = page_later(&[again, untagged]);
     world.lists([page(&[monitor(&world, 1, TO_A), monitor(&world, 2, TO_A)]), later]);
     world.reconcile().await.unwrap();
     let (callbacks, inventories) = world.received(0);
@@ -218,8 +222,7 @@ async fn a_url_is_called_if_it_is_literal_and_allowed() {
 async fn a_complete_run_ends_with_one_inventory_for_each_url() {
     let world = World::start().await;
     world.services[1].answer("/other", [Answer::new(200, "")]);
-    let later =
-        Answer::new(200, json!([monitor(&world, 3, "no directive")]).to_string()).header("date", LATER);
+    let later = page_later(&[monitor(&world, 3, "no directive")]);
     let two_paths = format!(
         "circuit-breaker-callback: {{b}} circuit-breaker-callback: {}/other",
         world.services[1].url()
@@ -333,6 +336,17 @@ async fn a_page_that_does_not_come_leaves_time_to_send_what_was_read() {
     world.datadog.answer(LIST, [page(&[monitor(&world, 1, TO_A)]), Answer::hang()]);
     let outcome = world.function().handle(asked_for(), Instant::now() + Duration::from_secs(4)).await;
     assert_eq!(steps(outcome), ["list"]);
+    assert_eq!(world.told(0), (vec![1], 0));
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_read_to_a_limit() {
+    let world = World::start().await;
+    world.datadog.answer(LIST, [page(&[monitor(&world, 1, TO_A)])]);
+    let outcome = world.reconcile().await;
+    assert!(!outcome.as_ref().unwrap_err().is_retryable());
+    assert_eq!(steps(outcome), ["list"]);
+    assert_eq!(world.reads(), usize::try_from(PAGES_MAX).unwrap());
     assert_eq!(world.told(0), (vec![1], 0));
 }
 
@@ -476,7 +490,7 @@ async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
             &match id {
                 1 => format!("{a}/undeclared"),
                 2 => format!("{a}/{{{{bank_code.name}}}}"),
-                3..=5 => format!("{b}{CALLBACK_PATH}"),
+                3..=12 => format!("{b}{CALLBACK_PATH}"),
                 _ => format!("{a}{CALLBACK_PATH}"),
             },
         );
@@ -492,11 +506,12 @@ async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
     });
     assert_eq!(api.invoke(schedule.clone(), AMPLE).await, Ok(Value::Null));
     assert_eq!((datadog.reads().list, datadog.reads().monitor), (3, 0));
-    assert_eq!(world.told(0), (std::iter::once(1).chain(6..=managed).collect(), 2));
-    assert_eq!(world.told(1), (vec![3, 4, 5], 0));
+    assert_eq!(world.told(0), (std::iter::once(1).chain(13..=managed).collect(), 2));
+    let (tried, inventories) = world.told(1);
+    assert!((HOST_FAILURES_MAX..10).contains(&tried.len()) && inventories == 0, "{tried:?}");
 
     // A notification goes through between two runs.
-    let change = datadog.set(9, "bank_code:0001", "Alert");
+    let change = datadog.set(20, "bank_code:0001", "Alert");
     let alert = sns_event(&[change], &format!("{a}{CALLBACK_PATH}"));
     assert_eq!(api.invoke(alert, AMPLE).await, Ok(Value::Null));
 
@@ -516,11 +531,11 @@ async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
         ("unreadable", 0),
         ("urls", 3),
         ("templates_skipped", 1),
-        ("sent", managed - 5),
+        ("sent", managed - 12),
         ("refused", 2),
-        ("failed", 3),
+        ("failed", tried.len() as u64),
         ("skipped_hosts", 1),
-        ("skipped", 1),
+        ("skipped", 11 - tried.len() as u64),
         ("unsent", 0),
         ("inventories", 1),
     ] {
@@ -533,8 +548,9 @@ async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
         warnings("a callback URL with template variables is skipped: write it out in the monitor's message"),
         2
     );
-    // 422, three of 503, and in the first run the inventory that is answered by 422.
-    assert_eq!(warnings("not delivered by this run"), 9);
+    let failures = |run: &Value| run["refused"].as_u64().unwrap() + run["failed"].as_u64().unwrap();
+    let failures: u64 = runs.iter().map(|run| failures(run)).sum();
+    assert_eq!(warnings("not delivered by this run") as u64, failures);
     assert_eq!(line(&log, "callback committed")["reason"], "notification");
     let errors: Vec<_> = log.iter().filter(|line| line["level"] == "ERROR").collect();
     assert!(errors.len() == 1 && errors[0]["step"] == "list", "{errors:?}");

@@ -225,3 +225,38 @@ impl FromIterator<Outcome> for Tally {
         tally
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+    use crate::guard::SystemResolver;
+    use jiff::Timestamp;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn nothing_is_started_when_the_deadline_is_near() {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let variables = [
+            ("DD_API_KEY", "key"),
+            ("DD_APP_KEY", "key"),
+            ("CUTOUT_SIGNING_SECRETS", "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"),
+            ("CUTOUT_CALLBACK_ALLOW_CIDR", "127.0.0.0/8"),
+            ("CUTOUT_CALLBACK_ALLOW_HTTP", "true"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let function = Function::new(Settings::read(variables).unwrap(), Arc::new(SystemResolver)).unwrap();
+        // Nobody listens there.
+        let url = function.guard.check("http://127.0.0.1:1/").unwrap();
+        let (schema, to) = (String::new(), String::new());
+        let inventory = Inventory { schema, as_of: Timestamp::UNIX_EPOCH, to, monitor_ids: vec![] };
+        let calls = || (0..5).map(|_| Call { url: &url, body: Body::Inventory(&inventory) });
+        let near = Instant::now() + START_MARGIN;
+        let tally = Sender::new(&function, [url.host()].into_iter(), near).send(calls()).await;
+        assert_eq!((tally.unsent, tally.failed), (5, 0));
+        let far = near + Duration::from_secs(60);
+        let tally = Sender::new(&function, [url.host()].into_iter(), far).send(calls()).await;
+        assert_eq!((tally.unsent, tally.failed + tally.skipped), (0, 5));
+    }
+}

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_stands_beyond_the_limit_is_not_seen_and_nothing_there_costs_time() {
-        let far = format!("{}circuit-breaker-callback: {A}", "{{#a}}銀".repeat(MESSAGE_LEN_MAX));
+        let far = format!("{} circuit-breaker-callback: {A}", "{{#a}}銀".repeat(MESSAGE_LEN_MAX));
         assert_eq!(Directives::read(&far), Directives::default());
         for braces in ["{{", "}}", "{{!--", "{{!--}}"] {
             let near = format!("circuit-breaker-callback: {A} {}", braces.repeat(1_000_000));
