@@ -44,7 +44,7 @@ pub struct Health {
 }
 
 impl Client {
-    /// A client of the store at `url`: `redis://…` or `rediss://…` (with TLS, install a rustls crypto provider first).
+    /// A client of the store at `url`: `redis://…`, `redis+sentinel://…`, or `rediss` for TLS (install a rustls crypto provider first).
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Source::Url(url.into()))
     }

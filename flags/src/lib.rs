@@ -16,8 +16,8 @@ pub use self::redis::RedisStore;
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position,
-    Published, Read, Snapshot, Store, StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, PUBLISHED_VERSION, Position,
+    Published, Read, Setting, Snapshot, Store, StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 
@@ -27,8 +27,8 @@ use std::time::SystemTime;
 /// The URL of a store in this process's memory.
 pub const MEMORY_URL: &str = "memory:";
 
-/// The store at `url`: `redis://…`, `rediss://…` (install a rustls crypto provider first) or [`MEMORY_URL`], which
-/// makes a new, empty one at each call. Does not connect.
+/// The store at `url`: that of a Redis as [`RedisStore::new`] takes it, or [`MEMORY_URL`], which makes a new, empty one at
+/// each call. Does not connect.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] if `url` or `scope` cannot be used; see [`RedisStore::new`].

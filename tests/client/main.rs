@@ -94,7 +94,12 @@ async fn a_refused_password_is_a_start_without_the_store_and_never_shown() {
 
 #[tokio::test]
 async fn a_url_or_scope_that_cannot_be_used_is_an_error_that_says_what_to_do() {
-    for (url, scope, told) in [("http://h", "default", "redis://"), ("redis://h", "a b", "scope")] {
+    let cases = [
+        ("http://h", "default", "redis://"),
+        ("redis+sentinel://h", "default", "the primary's name"),
+        ("redis://h", "a b", "scope"),
+    ];
+    for (url, scope, told) in cases {
         let error = Client::builder(url).scope(scope).connect().await.unwrap_err();
         let chain = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
         assert!(chain.contains(told), "{chain}");
