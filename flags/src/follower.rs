@@ -198,6 +198,51 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MemoryStore, Write};
+    use cutout_core::{Breaker, BreakerId, Flag, State};
+    use std::sync::Mutex;
+
+    /// What a sink was told, counted.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<(u64, Vec<BreakerId>, Option<Synced>)>);
+
+    impl Sink for Told {
+        fn update(&self, updates: &[Update]) {
+            self.0.lock().unwrap().1.extend(updates.iter().map(|update| update.id.clone()));
+        }
+
+        fn synced(&self, at: &Synced) {
+            let mut told = self.0.lock().unwrap();
+            told.0 += 1;
+            told.2 = Some(at.clone());
+        }
+
+        fn failed(&self, error: &StoreError) {
+            panic!("{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_hours_of_silence_it_still_follows() {
+        const HOURS: u64 = 12;
+        let (store, told) = (MemoryStore::new(), Arc::new(Told::default()));
+        let epoch = store.declare(&Declared::default()).await.unwrap();
+        let following = tokio::spawn(Follower::new(Arc::new(store.clone()), Arc::clone(&told) as _).run());
+        tokio::time::sleep(Duration::from_hours(HOURS)).await;
+        let (answers, changed, _) = told.0.lock().unwrap().clone();
+        let reads = HOURS * 3_600_000 / TAIL_WAIT_MS;
+        assert!((reads..reads * 11 / 10).contains(&answers), "it asked {answers} times in {HOURS} h");
+        assert_eq!(changed, []);
+
+        let id = BreakerId::new("bank", &["0001"]);
+        let flag = Some(Flag { state: State::Open, ..Flag::default() });
+        let write = Write::Breaker { id: id.clone(), expected: 0, record: Breaker::new(1), flag };
+        store.commit(&epoch, &[write]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (_, changed, synced) = told.0.lock().unwrap().clone();
+        assert_eq!((changed, synced.unwrap().losses), (vec![id], 0), "at once, without a snapshot");
+        following.abort();
+    }
 
     #[test]
     fn waits_stay_within_their_bounds() {

@@ -1,4 +1,5 @@
-//! What every store must do. Each part runs against memory and against a Redis of its own.
+//! What every store must do. Each part runs against memory, against a Redis of its own, and in a Redis Cluster, where the
+//! store is always given a node that does not own the scope's slot.
 
 use crate::subject::{
     DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// Each part as a test of memory and as one of Redis.
+/// Each part as a test of memory and as one of Redis; all parts as one test of a cluster, which takes seconds to start.
 macro_rules! every_store {
     ($($part:ident),* $(,)?) => {
         mod memory {
@@ -20,6 +21,20 @@ macro_rules! every_store {
         }
         mod redis {
             $(#[tokio::test] async fn $part() { super::$part(super::Subject::redis()).await; })*
+        }
+        mod cluster {
+            #[tokio::test] async fn every_part_in_a_scope_of_its_own() {
+                let cluster = std::sync::Arc::new(cutout_tests::cluster::RedisCluster::start());
+                let mut owners = std::collections::BTreeSet::new();
+                $(
+                    // Shown if the part fails.
+                    println!("{}", stringify!($part));
+                    let scope = stringify!($part);
+                    owners.insert(cluster.owner(scope));
+                    super::$part(super::Subject::in_cluster(&cluster, scope)).await;
+                )*
+                assert_eq!(owners.len(), cluster.nodes.len(), "every node owned the slot of a part");
+            }
         }
     };
 }
