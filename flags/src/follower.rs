@@ -27,6 +27,9 @@ pub const BACKOFF_MAX_MS: u64 = 2_000;
 /// The longest wait before a snapshot that a gap asks for: all followers see the same gap at the same moment.
 pub const GAP_PAUSE_MAX_MS: u64 = 100;
 
+/// The counter of losses: how often the store came back without data that the follower had seen.
+pub const LOSSES_METRIC: &str = "cutout_store_losses_total";
+
 /// Who wants to know. Called by the follower's task, in the order in which things happened; must not block.
 pub trait Sink: Send + Sync {
     /// These flags changed.
@@ -116,6 +119,7 @@ impl Follower {
             tracing::warn!(
                 "the store of flags lost its data: flags stay as they were last known, for two minutes at most"
             );
+            metrics::counter!(LOSSES_METRIC).increment(1);
         }
         self.tell(&updates);
         Ok(position)

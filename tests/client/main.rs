@@ -5,8 +5,10 @@
 use cutout::{Client, ConnectError, State};
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::{Breaker, BreakerId, Declared, Flag};
+use cutout_flags::follower::LOSSES_METRIC;
 use cutout_flags::{Epoch, MemoryStore, Store, Write};
 use cutout_tests::canary;
+use cutout_tests::metrics::Counters;
 use cutout_tests::process::PATIENCE;
 use cutout_tests::redis::RedisServer;
 use std::error::Error;
@@ -123,6 +125,23 @@ async fn a_store_that_comes_later_is_followed_and_one_that_goes_leaves_the_last_
     assert_eq!(bank.admit().unwrap_err().state(), State::Open, "unreachable is not closed");
     let age = client.health().age.unwrap();
     until("the age of what is known grows", || client.health().age.unwrap() > age).await;
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_data_is_counted_and_leaves_the_last_known() {
+    let counters = Counters::default();
+    let _counting = counters.count_on_this_thread();
+    let redis = RedisServer::start();
+    open(&*cutout_flags::open(&redis.url(), "default").unwrap(), "0001").await;
+    let client = Client::builder(redis.url()).connect().await.unwrap();
+    let bank = client.breaker("bank-charge", &["0001"]).unwrap();
+    assert_eq!(counters.value(LOSSES_METRIC), 0);
+    let () = redis.ask(&["FLUSHALL"]);
+    // Nothing tells of an empty store until its service writes again.
+    open(&*cutout_flags::open(&redis.url(), "default").unwrap(), "0002").await;
+    until("the client tells the loss", || client.health().losses == 1).await;
+    assert_eq!(counters.value(LOSSES_METRIC), 1);
+    assert_eq!(bank.admit().unwrap_err().state(), State::Open, "lost is not closed");
 }
 
 #[tokio::test]

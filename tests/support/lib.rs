@@ -8,6 +8,7 @@ pub mod canary;
 pub mod cluster;
 pub mod doubles;
 pub mod forward;
+pub mod metrics;
 pub mod namespace;
 pub mod process;
 pub mod redis;
