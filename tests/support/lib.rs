@@ -14,3 +14,4 @@ pub mod process;
 pub mod redis;
 pub mod runtime_api;
 pub mod sentinel;
+pub mod service;
