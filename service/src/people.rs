@@ -147,6 +147,18 @@ impl People {
     }
 }
 
+#[cfg(test)]
+impl People {
+    /// Whether an override is known with who and why.
+    pub(crate) fn knows(&self, id: &BreakerId) -> bool {
+        self.memory().overrides.get(id).is_some_and(|known| known.is_complete)
+    }
+
+    pub(crate) fn knows_pause(&self) -> bool {
+        self.memory().pause.is_some()
+    }
+}
+
 /// Learns who gave each override and why, and brings back what was lost. Never returns.
 pub(crate) async fn run(shared: &Shared) {
     let mut backoff = Backoff::default();

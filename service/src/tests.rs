@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use cutout_core::webhook::{self, Secret};
-use cutout_core::{BreakerId, Cause, Declared, MonitorSeen, Pause, State};
+use cutout_core::{BreakerId, Cause, Declared, MonitorSeen, Pause, Policy, State};
 use cutout_flags::{
     Change, Committed, MemoryStore, Position, Published, Read, Snapshot, Store, StoreError, Stored, Term,
     Write,
@@ -15,11 +15,16 @@ use http::{Request, StatusCode, header};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
+
+mod bounds;
+mod files;
+mod people;
+mod staleness;
 
 const URL: &str = "https://service-a.example/dd_circuit_breaker/callback";
 const MONITOR: u64 = 5_200_001;
@@ -47,8 +52,42 @@ fn secret() -> Secret {
 }
 
 fn service(store: Arc<dyn Store>) -> Service {
+    service_of(store, breakers())
+}
+
+fn service_of(store: Arc<dyn Store>, breakers: Breakers) -> Service {
     let public_url = Some(URL.parse().unwrap());
-    Service::new(Parts { store, breakers: breakers(), secrets: vec![secret()], public_url })
+    Service::new(Parts { store, breakers, secrets: vec![secret()], public_url })
+}
+
+/// The same breakers with other settings.
+fn breakers_with(revision: u64, change: impl Fn(&mut Policy)) -> Breakers {
+    let mut breakers = Breakers { revision, ..breakers() };
+    breakers.declarations.iter_mut().for_each(|declaration| change(&mut declaration.policy));
+    breakers
+}
+
+/// A running service; it stops when this is dropped.
+struct Running(tokio::task::JoinHandle<()>);
+
+impl Running {
+    fn start(service: &Service) -> Running {
+        Running(tokio::spawn(service.run()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A store whose clock runs ahead of this machine's as far as a test says.
+fn shifted_store() -> (MemoryStore, Arc<AtomicI64>) {
+    let shift_ms = Arc::new(AtomicI64::new(0));
+    let shift = Arc::clone(&shift_ms);
+    let clock = move || Timestamp::now().as_millisecond() + shift.load(SeqCst);
+    (MemoryStore::with_clock(Arc::new(clock)), shift_ms)
 }
 
 /// A callback whose groups all changed `ago_s` seconds before now.
@@ -553,13 +592,8 @@ async fn a_record_that_cannot_be_read_holds_up_no_other_timer() {
 
 #[tokio::test]
 async fn a_hint_that_no_report_agrees_with_lapses_in_the_store() {
-    // The store's clock runs ahead of this machine's: the timers go by the store's.
-    let shift_ms = Arc::new(std::sync::atomic::AtomicI64::new(0));
-    let clock = {
-        let shift_ms = shift_ms.clone();
-        move || Timestamp::now().as_millisecond() + shift_ms.load(SeqCst)
-    };
-    let store = MemoryStore::with_clock(Arc::new(clock));
+    // The timers go by the store's clock.
+    let (store, shift_ms) = shifted_store();
     let service = service(Arc::new(store.clone()));
     send(&service, &hint(MONITOR, "0001")).await;
     wait_for(&store, State::Open).await;
