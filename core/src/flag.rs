@@ -339,6 +339,9 @@ mod tests {
         assert_eq!(shares(open(OnStale::HalfOpen, None)), [0, first, first, first, first]);
         assert_eq!(shares(open(OnStale::Hold, None)), [0; 5]);
         assert_eq!(shares(open(OnStale::Close, ramp)), [0, first, 550_000, ALL_PPM, ALL_PPM]);
+        let due_ms = [OnStale::HalfOpen, OnStale::Hold, OnStale::Close]
+            .map(|on_stale| open(on_stale, None).next_change_ms());
+        assert_eq!(due_ms, [Some(5000), None, Some(5000)]);
     }
 
     #[test]
