@@ -5,9 +5,9 @@
 //!
 //! Left out: what is done with the flags (the sink), and what a snapshot means (`table`).
 
-use crate::store::{Change, Position, Store, StoreError};
+use crate::store::{Change, Epoch, Position, Store, StoreError};
 use crate::table::{FlagTable, Step, Update};
-use cutout_core::Declared;
+use cutout_core::{Declared, Pause};
 use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
@@ -55,6 +55,10 @@ pub struct Synced {
     pub declared: Option<Arc<Declared>>,
     /// How often the store lost data that this follower had seen.
     pub losses: u64,
+    /// The newest epoch seen; none before the first.
+    pub epoch: Option<Epoch>,
+    /// A person's pause of the scope as the last snapshot showed it, also one whose time is over.
+    pub pause: Option<Pause>,
 }
 
 /// Keeps a sink up to date with a store. Run [`Follower::run`]; drop its future to stop.
@@ -164,6 +168,8 @@ impl Follower {
             offset_ms: self.offset_ms,
             declared: self.table.declared().cloned(),
             losses: self.table.losses(),
+            epoch: self.table.epoch().cloned(),
+            pause: self.table.pause().cloned(),
         });
     }
 
@@ -202,7 +208,7 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemoryStore, Write};
+    use crate::{MemoryStore, Publish, Write};
     use cutout_core::{Breaker, BreakerId, Flag, State};
     use std::sync::Mutex;
 
@@ -230,7 +236,7 @@ mod tests {
     async fn after_hours_of_silence_it_still_follows() {
         const HOURS: u64 = 12;
         let (store, told) = (MemoryStore::new(), Arc::new(Told::default()));
-        let epoch = store.declare(&Declared::default()).await.unwrap();
+        let term = store.declare(&Declared::default()).await.unwrap();
         let following = tokio::spawn(Follower::new(Arc::new(store.clone()), Arc::clone(&told) as _).run());
         tokio::time::sleep(Duration::from_hours(HOURS)).await;
         let (answers, changed, _) = told.0.lock().unwrap().clone();
@@ -239,9 +245,10 @@ mod tests {
         assert_eq!(changed, []);
 
         let id = BreakerId::new("bank", &["0001"]);
-        let flag = Some(Flag { state: State::Open, ..Flag::default() });
-        let write = Write::Breaker { id: id.clone(), expected: 0, record: Breaker::new(1), flag };
-        store.commit(&epoch, &[write]).await.unwrap();
+        let flag = Some(Publish::Change(Flag { state: State::Open, ..Flag::default() }));
+        let (record, audit) = (Breaker::new(1), Vec::new());
+        let write = Write::Breaker { id: id.clone(), expected: 0, record, flag, not_closed_by: 1, audit };
+        store.commit(&term, &[write]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
         let (_, changed, synced) = told.0.lock().unwrap().clone();
         assert_eq!((changed, synced.unwrap().losses), (vec![id], 0), "at once, without a snapshot");

@@ -13,13 +13,13 @@ async fn a_scope_whose_slot_moves_to_another_node_is_followed_there() {
     let cluster = Arc::new(RedisCluster::start());
     let subject = Subject::in_cluster(&cluster, "default");
     let store = subject.store();
-    let epoch = declare(&*store).await;
+    let term = declare(&*store).await;
     let following = Following::start(subject.store()).await;
     let other =
         Following::start(Arc::new(RedisStore::new(&cluster.url_beside("default"), "default").unwrap())).await;
     // Twice: away from the node that a redirect led to, and away from the next one.
     for (revision, state) in [(0, Open), (1, Closed), (2, Open)] {
-        commit(&*store, &epoch, write(&bank(1), revision, 1, Some(flag(state)))).await;
+        commit(&*store, &term, write(&bank(1), revision, 1, Some(flag(state)))).await;
         for follower in [&following, &other] {
             follower.watcher.until("the change", |seen| seen.state(&bank(1)) == Some(state)).await;
         }
@@ -27,7 +27,7 @@ async fn a_scope_whose_slot_moves_to_another_node_is_followed_there() {
         cluster.move_slot("default");
         assert_ne!(cluster.owner("default"), before);
     }
-    commit(&*store, &epoch, write(&bank(1), 3, 1, Some(flag(Closed)))).await;
+    commit(&*store, &term, write(&bank(1), 3, 1, Some(flag(Closed)))).await;
     for follower in [&following, &other] {
         follower.watcher.until("the last change", |seen| seen.state(&bank(1)) == Some(Closed)).await;
         assert_eq!(follower.watcher.now(Seen::losses), 0);
@@ -41,8 +41,8 @@ async fn a_cluster_that_lacks_a_node_is_an_error_that_passes() {
     let missing = (owner + 2) % cluster.nodes.len();
     assert!(url != cluster.nodes[missing].url(), "the address is a node that lives");
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&url, "default").unwrap());
-    let epoch = declare(&*store).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     let following = Following::start(Arc::clone(&store)).await;
     cluster.nodes[missing].kill();
     following.watcher.until("the failure", |seen| !seen.connected).await;
@@ -53,8 +53,8 @@ async fn a_cluster_that_lacks_a_node_is_an_error_that_passes() {
     cluster.nodes[missing].restart();
     cluster.wait_until_whole();
     following.watcher.until("the return", |seen| seen.connected).await;
-    assert_eq!(declare(&*store).await, epoch);
-    commit(&*store, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    assert_eq!(declare(&*store).await, term);
+    commit(&*store, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("the change after it", |seen| seen.state(&bank(1)) == Some(Closed)).await;
     assert_eq!(following.watcher.now(Seen::losses), 0);
 }
@@ -65,7 +65,7 @@ async fn a_redirect_to_a_node_that_died_is_forgotten() {
     let owner = cluster.owner("default");
     let (beside, third) = ((owner + 1) % 3, (owner + 2) % 3);
     let store = RedisStore::new(&cluster.url_beside("default"), "default").unwrap();
-    let epoch = declare(&store).await;
+    let term = declare(&store).await;
     let slot: u16 = cluster.nodes[beside].ask(&["CLUSTER", "KEYSLOT", "{default}"]);
     let heir: String = cluster.nodes[third].ask(&["CLUSTER", "MYID"]);
     cluster.nodes[owner].kill();
@@ -75,7 +75,7 @@ async fn a_redirect_to_a_node_that_died_is_forgotten() {
         let () = node.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &heir]);
     }
     assert!(store.ping().await.unwrap_err().is_retryable(), "its connection is lost");
-    assert_ne!(declare(&store).await, epoch, "the heir has nothing of what the dead node held");
+    assert_ne!(declare(&store).await, term, "the heir has nothing of what the dead node held");
 }
 
 /// Asks until the node has noticed that another one is missing.

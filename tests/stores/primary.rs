@@ -22,8 +22,8 @@ async fn primary_and_replica() -> (RedisServer, RedisServer) {
     let primary = RedisServer::start();
     let replica = RedisServer::start_replica_of(&primary);
     let store = store_at(&primary.url());
-    let epoch = declare(&*store).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     let has_it =
         || replica.ask::<Option<String>>(&["HGET", "cutout:{default}:flags", bank(1).as_str()]).is_some();
     let deadline = Instant::now() + DEADLINE;
@@ -60,9 +60,9 @@ async fn a_user_who_may_not_ask_for_the_role_reads_what_the_address_gives() {
     let () = server.ask(&["ACL", "SETUSER", "app", "on", &user, "~cutout:*", "+@all", "-role"]);
     let url = format!("redis://app:{REDIS_PASSWORD}@127.0.0.1:{}", server.port());
     let store = store_at(&url);
-    let epoch = declare(&*store).await;
+    let term = declare(&*store).await;
     for revision in 0..5 {
-        commit(&*store, &epoch, write(&bank(1), revision, 1, Some(flag(Open)))).await;
+        commit(&*store, &term, write(&bank(1), revision, 1, Some(flag(Open)))).await;
     }
     assert_eq!(store.snapshot().await.unwrap().flags.len(), 1);
     let commands: String = server.ask(&["INFO", "commandstats"]);
@@ -85,15 +85,15 @@ async fn a_follower_ends_on_the_primary_when_a_name_is_given_to_a_promoted_repli
     name.point_at(replica.port());
     primary.demote(free_port());
     let promoted = store_at(&replica.url());
-    let epoch = declare(&*promoted).await;
-    commit(&*promoted, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    let term = declare(&*promoted).await;
+    commit(&*promoted, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following
         .watcher
         .until("the change on the new primary", |seen| seen.state(&bank(1)) == Some(Closed))
         .await;
     assert_eq!(following.watcher.now(Seen::losses), 0, "the replica had everything");
-    assert_eq!(store.declare(&Declared::default()).await.unwrap(), epoch);
-    commit(&*store, &epoch, write(&bank(1), 2, 3, Some(flag(Open)))).await;
+    assert_eq!(store.declare(&Declared::default()).await.unwrap(), term);
+    commit(&*store, &term, write(&bank(1), 2, 3, Some(flag(Open)))).await;
     following.watcher.until("a change through the name", |seen| seen.state(&bank(1)) == Some(Open)).await;
 }
 
@@ -102,13 +102,13 @@ async fn writes_through_a_primary_that_became_a_replica_are_errors_and_the_next_
     let (primary, replica) = primary_and_replica().await;
     let name = Forwarder::start(primary.port()).await;
     let store = store_at(&name.url());
-    let epoch = declare(&*store).await;
+    let term = declare(&*store).await;
     replica.promote();
     primary.demote(replica.port());
-    let refused = store.commit(&epoch, &[write(&bank(2), 0, 1, Some(flag(Open)))]).await.unwrap_err();
+    let refused = store.commit(&term, &[write(&bank(2), 0, 1, Some(flag(Open)))]).await.unwrap_err();
     assert!(refused.is_retryable(), "{refused}");
     name.point_at(replica.port());
-    commit(&*store, &epoch, write(&bank(2), 0, 1, Some(flag(Open)))).await;
+    commit(&*store, &term, write(&bank(2), 0, 1, Some(flag(Open)))).await;
     assert_eq!(store_at(&replica.url()).snapshot().await.unwrap().flags.len(), 2);
 }
 
@@ -117,13 +117,13 @@ async fn a_name_that_was_given_to_another_server_is_followed_though_the_old_one_
     let servers = [RedisServer::start(), RedisServer::start()];
     let name = Forwarder::start(servers[0].port()).await;
     let store = store_at(&name.url());
-    let epochs = [declare(&*store).await, declare(&*store_at(&servers[1].url())).await];
+    let terms = [declare(&*store).await, declare(&*store_at(&servers[1].url())).await];
     name.point_at(servers[1].port());
-    assert_eq!(declare(&*store).await, epochs[0], "the connection is open and good");
+    assert_eq!(declare(&*store).await, terms[0], "the connection is open and good");
     tokio::time::pause();
     tokio::time::advance(Duration::from_mins(6)).await;
     tokio::time::resume();
-    assert_eq!(declare(&*store).await, epochs[1], "but not for ever");
+    assert_eq!(declare(&*store).await, terms[1], "but not for ever");
 }
 
 /// A stand-in for a sentinel that names whom it was told to, and may ask for a password.
@@ -252,8 +252,8 @@ async fn a_follower_behind_sentinels_goes_where_they_point_after_the_old_primary
     following.watcher.until("the failure", |seen| !seen.connected).await;
     replica.promote();
     following.watcher.until("the return", |seen| seen.connected).await;
-    let epoch = declare(&*store).await;
-    commit(&*store, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("a change on the new primary", |seen| seen.state(&bank(1)) == Some(Closed)).await;
     assert_eq!(following.watcher.now(Seen::losses), 0);
 }
