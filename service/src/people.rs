@@ -189,7 +189,7 @@ async fn keep_up(shared: &Shared) -> Result<(), TermError> {
     }
     let read = shared.parts.store.read(&ids, None).await?;
     let Some(term) = read.term else { return Ok(()) };
-    for (id, stored) in ids.iter().zip(&read.breakers) {
+    for (id, stored) in ids.iter().zip(&read.breakers).filter(|(id, _)| !read.unreadable.contains(*id)) {
         let forced = stored.as_ref().and_then(|stored| stored.value.forced().cloned());
         shared.people.learn(id, &term.epoch, forced);
     }
