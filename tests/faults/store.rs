@@ -44,7 +44,12 @@ impl Found {
         Some((latest["changed_at_ms"].as_i64()?, latest["status"] == "Alert"))
     }
 
-    pub(crate) fn record(&self, id: &BreakerId) -> Option<&Value> { self.records.get(id) }
+    /// Who forces a breaker's state, and why; none: nobody does.
+    pub(crate) fn forced(&self, id: &BreakerId) -> Option<(&str, &str)> {
+        let forced = &self.records.get(id)?["override"];
+        Some((forced["by"].as_str()?, forced["why"].as_str()?))
+    }
+
     /// Whether a breaker's flag says open; none: it has no flag.
     pub(crate) fn is_open(&self, id: &BreakerId) -> Option<bool> {
         self.open.get(id).copied()

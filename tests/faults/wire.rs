@@ -7,7 +7,7 @@ use cutout_tests::canary;
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,8 +19,6 @@ const PATH: &str = "/dd_circuit_breaker/callback";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a sender that was turned away waits before its next callback.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Out of a hundred callbacks of a storm, how many are old ones.
-const OLD_PERCENT: u32 = 15;
 
 /// Sends callbacks to the instances of a service in turn.
 #[derive(Clone)]
@@ -28,6 +26,8 @@ pub(crate) struct Sender {
     http: reqwest::Client,
     secret: Secret,
     instances: Arc<Vec<SocketAddr>>,
+    /// How many callbacks were sent, to take the instances in turn.
+    sent: Arc<AtomicUsize>,
 }
 
 /// A storm of callbacks that goes on until it is told to end.
@@ -42,12 +42,12 @@ impl Sender {
     pub(crate) fn to(instances: impl IntoIterator<Item = SocketAddr>) -> Sender {
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build().unwrap();
         let secret = canary::SIGNING_SECRET.parse().unwrap();
-        Sender { http, secret, instances: Arc::new(instances.into_iter().collect()) }
+        Sender { http, secret, instances: Arc::new(instances.into_iter().collect()), sent: Arc::default() }
     }
 
-    /// Posts a signed body to one of the instances. True: it was answered 200.
+    /// Posts a signed body to the next instance. True: it was answered 200.
     pub(crate) async fn post(&self, body: String) -> bool {
-        let at = fastrand::choice(self.instances.iter()).unwrap();
+        let at = self.instances[self.sent.fetch_add(1, Ordering::Relaxed) % self.instances.len()];
         let (id, secs) = (webhook::message_id(URL, body.as_bytes()), Timestamp::now().as_second());
         let signature = webhook::sign(std::slice::from_ref(&self.secret), &id, secs, body.as_bytes());
         let request = self.http.post(format!("http://{at}{PATH}")).body(body);
@@ -93,12 +93,7 @@ impl Sender {
         last: &watch::Sender<Option<Instant>>,
     ) -> Monitor {
         while !end.load(Ordering::Relaxed) {
-            let old = monitor.old_report().filter(|_| fastrand::u32(..100) < OLD_PERCENT);
-            let asked = Instant::now();
-            let sent = old.unwrap_or_else(|| {
-                monitor.change_some();
-                monitor.report(Reason::Notification)
-            });
+            let (asked, sent) = (Instant::now(), monitor.next_report());
             if self.post(sent.body.clone()).await {
                 monitor.acknowledge(sent, asked);
                 last.send_modify(|last| *last = (*last).max(Some(asked)));

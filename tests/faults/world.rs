@@ -9,6 +9,8 @@ use cutout_core::report::{
     CALLBACK_SCHEMA, Callback, Group, INVENTORY_SCHEMA, Inventory, Monitor as About, Reason, Report,
 };
 use cutout_core::tags::Tags;
+use cutout_service::Breakers;
+use fastrand::Rng;
 use jiff::Timestamp;
 use std::time::Instant;
 
@@ -18,6 +20,8 @@ pub(crate) const BREAKER: &str = "bank-charge";
 const FIRST_MONITOR: u64 = 5_200_001;
 /// How many old reports a monitor keeps, to send them late and twice.
 const OLD_REPORTS_MAX: usize = 32;
+/// Out of a hundred callbacks of a storm, how many are old ones.
+const OLD_PERCENT: u32 = 15;
 
 /// The text of a breakers' file for so many monitors.
 pub(crate) fn breakers(monitors: usize, ramp: &str) -> String {
@@ -27,9 +31,14 @@ pub(crate) fn breakers(monitors: usize, ramp: &str) -> String {
     )
 }
 
+/// The same text as the service reads it.
+pub(crate) fn parsed_breakers(text: &str) -> Breakers {
+    cutout_service::breakers::parse("breakers.toml", text).unwrap()
+}
+
 /// So many monitors of so many groups each, all well.
-pub(crate) fn monitors(count: usize, groups: usize) -> Vec<Monitor> {
-    (0..count).map(|index| Monitor::new(index, groups)).collect()
+pub(crate) fn monitors(rng: &mut Rng, count: usize, groups: usize) -> Vec<Monitor> {
+    (0..count).map(|index| Monitor::new(rng.fork(), index, groups)).collect()
 }
 
 /// What ends a scheduled run.
@@ -43,6 +52,8 @@ pub(crate) fn inventory(monitors: &[Monitor]) -> String {
 /// A monitor, and the books of its reports.
 pub(crate) struct Monitor {
     id: u64,
+    /// Draws what happens to it, whatever the others do meanwhile.
+    rng: Rng,
     groups: Vec<Watched>,
     /// The last time given, Unix milliseconds: no two are the same.
     last_ms: i64,
@@ -56,6 +67,8 @@ struct Watched {
     changes: Vec<(i64, bool)>,
     /// The newest change that was found in the store: it may never be older again.
     found_ms: i64,
+    /// Whether a person forces its breaker open or closed.
+    forced_open: Option<bool>,
 }
 
 /// A report as it was sent.
@@ -105,27 +118,29 @@ impl std::ops::AddAssign for Audit {
 }
 
 impl Monitor {
-    fn new(index: usize, groups: usize) -> Monitor {
+    fn new(rng: Rng, index: usize, groups: usize) -> Monitor {
         let id = FIRST_MONITOR + index as u64;
         let last_ms = Timestamp::now().as_millisecond();
         let watched = |group| Watched {
             bank: format!("{index:02}-{group:02}"),
             changes: vec![(last_ms, false)],
             found_ms: i64::MIN,
+            forced_open: None,
         };
         let groups = (0..groups).map(watched).collect();
-        Monitor { id, groups, last_ms, old: Vec::new(), acknowledged: Vec::new() }
+        Monitor { id, rng, groups, last_ms, old: Vec::new(), acknowledged: Vec::new() }
     }
 
     /// The breakers of all groups, and whether each must be open.
     pub(crate) fn must_be_open(&self) -> impl Iterator<Item = (BreakerId, bool)> {
-        self.groups.iter().map(|group| (group.breaker(), group.alerts()))
+        self.groups.iter().map(|group| (group.breaker(), group.must_be_open(group.alerts())))
     }
 
     /// Lets some groups, drawn by chance, change between well and alert.
     pub(crate) fn change_some(&mut self) {
-        for _ in 0..fastrand::usize(1..=3) {
-            self.change(fastrand::usize(..self.groups.len()));
+        for _ in 0..self.rng.usize(1..=3) {
+            let group = self.rng.usize(..self.groups.len());
+            self.change(group);
         }
     }
 
@@ -140,6 +155,11 @@ impl Monitor {
         if self.groups[group].alerts() != alerts {
             self.change(group);
         }
+    }
+
+    /// A person forces the breaker of one group open or closed.
+    pub(crate) fn force(&mut self, group: usize, open: bool) {
+        self.groups[group].forced_open = Some(open);
     }
 
     /// A report of all groups as they are now.
@@ -172,9 +192,15 @@ impl Monitor {
         sent
     }
 
-    /// A report that was sent before, late or twice; none if none was.
-    pub(crate) fn old_report(&self) -> Option<Sent> {
-        fastrand::choice(&self.old).cloned()
+    /// What it sends next in a storm: mostly news, sometimes a report that it has sent before.
+    pub(crate) fn next_report(&mut self) -> Sent {
+        if self.rng.u32(..100) < OLD_PERCENT
+            && let Some(old) = self.rng.choice(&self.old)
+        {
+            return old.clone();
+        }
+        self.change_some();
+        self.report(Reason::Notification)
     }
 
     /// Notes that a report was answered 200.
@@ -198,8 +224,9 @@ impl Monitor {
             let (at_ms, alerts) = stands.unwrap_or((i64::MIN, false));
             audit.older_over_newer += u64::from(at_ms < group.found_ms);
             audit.invented += u64::from(stands.is_some() && !group.changes.contains(&(at_ms, alerts)));
-            audit.wrong_flags +=
-                u64::from(stands.is_some() && found.is_open(&group.breaker()) != Some(alerts));
+            audit.wrong_flags += u64::from(
+                stands.is_some() && found.is_open(&group.breaker()) != Some(group.must_be_open(alerts)),
+            );
             let answered = acknowledged.iter().any(|report| report.changed_ms[place] >= at_ms);
             audit.kept_without_answer += u64::from(at_ms > group.found_ms && !answered);
             group.found_ms = at_ms;
@@ -211,7 +238,7 @@ impl Monitor {
     pub(crate) fn wrong(&self, found: &Found) -> usize {
         let is_wrong = |group: &&Watched| {
             found.signal(self.id, &group.bank) != group.changes.last().copied()
-                || found.is_open(&group.breaker()) != Some(group.alerts())
+                || found.is_open(&group.breaker()) != Some(group.must_be_open(group.alerts()))
         };
         self.groups.iter().filter(is_wrong).count()
     }
@@ -225,6 +252,11 @@ impl Monitor {
 impl Watched {
     fn breaker(&self) -> BreakerId {
         BreakerId::new(BREAKER, &[&self.bank])
+    }
+
+    /// Whether its breaker must be open if it alerts, or does not.
+    fn must_be_open(&self, alerts: bool) -> bool {
+        self.forced_open.unwrap_or(alerts)
     }
 
     fn alerts(&self) -> bool {
