@@ -22,13 +22,18 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod breaker;
+mod cell;
 mod client;
 mod clock;
 mod memory;
 mod names;
+mod staleness;
+mod tally;
 
 pub use breaker::{Breaker, Permit, Refused};
+pub use cell::Reason;
 pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
 pub use names::UnknownBreaker;
+pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
