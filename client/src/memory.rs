@@ -156,7 +156,7 @@ impl Sink for Memory {
         for Update { id, flag } in updates {
             let flag = flag.as_ref().map(|published| published.flag.clone());
             // Not all processes at once: a vendor that has just failed would get a call from each in the same moment.
-            let probe_due_ms = now_ms.saturating_add(fastrand::i64(..PROBE_EVERY_MS));
+            let probe_due_ms = now_ms.saturating_add(fastrand::i64(0..PROBE_EVERY_MS));
             match cells.get(id) {
                 Some(cell) => cell.set(flag, probe_due_ms),
                 None if flag.is_some() => {
@@ -214,6 +214,20 @@ mod tests {
         let after = memory.breaker(BreakerId::new("bank", &["2"]));
         assert_eq!((before.state(), after.state()), (State::Open, State::Open));
         assert!(memory.breaker(BreakerId::new("bank", &["3"])).admit().is_ok());
+    }
+
+    #[test]
+    fn breakers_that_open_at_once_do_not_all_probe_at_once() {
+        let memory = Memory::new(BTreeSet::new(), false, Limits::default());
+        let ids: Vec<String> = (0..1_000).map(|key| key.to_string()).collect();
+        let mut updates: Vec<Update> = ids.iter().map(|id| update(id, Some(State::Open))).collect();
+        for published in updates.iter_mut().filter_map(|update| update.flag.as_mut()) {
+            published.flag.probe_ppm = 1;
+        }
+        memory.update(&updates);
+        let asked = ids.iter().map(|id| memory.breaker(BreakerId::new("bank", &[id])).admit());
+        let probes = asked.filter(Result::is_ok).count();
+        assert!(probes < 100, "{probes} of 1,000 in the first moment of 30 s");
     }
 
     #[test]
