@@ -3,42 +3,74 @@
 use crate::breaker::Breaker;
 use crate::memory::Memory;
 use crate::names::UnknownBreaker;
+use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use cutout_core::BreakerId;
 use cutout_flags::{Follower, Store, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// How long [`ClientBuilder::connect`] waits for the store's first answer unless told otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(2);
 /// The scope unless told otherwise.
 pub const DEFAULT_SCOPE: &str = "default";
 
+/// How often the client looks whether the store has been silent for too long, and hands its counts to the metrics.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Follows the flags of one scope, and gives handles on its breakers. One a process is enough; cheap to clone.
-/// The follower stops when the last clone is dropped; handles then go on by what they know.
+/// The follower stops when the last clone is dropped; handles then go on by what they know, and
+/// [`MaxStaleness`] begins and ends to act no more: keep the client as long as its handles.
 #[derive(Debug, Clone)]
 pub struct Client {
     memory: Arc<Memory>,
-    _follower: Arc<Task>,
+    _tasks: Arc<Tasks>,
 }
 
+/// What runs for a client: the follower, and what looks around now and then.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+struct Tasks {
+    memory: Arc<Memory>,
+    running: [JoinHandle<()>; 2],
+}
 
-impl Drop for Task {
+impl Tasks {
+    fn start(store: Arc<dyn Store>, memory: Arc<Memory>) -> Tasks {
+        let follower = Follower::new(store, Arc::clone(&memory) as _);
+        let running = [tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
+        Tasks { memory, running }
+    }
+}
+
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.abort();
+        self.running.iter().for_each(JoinHandle::abort);
+        self.memory.tell_counts();
+    }
+}
+
+async fn look_around(memory: Arc<Memory>) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        memory.look_around();
     }
 }
 
 /// How fresh the client's knowledge is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// Whether the store answers now.
     pub connected: bool,
     /// How long ago it last answered; none: it never did, and every breaker counts as closed.
     pub age: Option<Duration>,
+    /// Whether the store has been silent for longer than a [`MaxStaleness`] of this client allows: its breakers are closed or
+    /// open by that, and not by their flags.
+    pub over_max_staleness: bool,
     /// How often the store came back without its data.
     pub losses: u64,
 }
@@ -68,7 +100,12 @@ impl Client {
     #[must_use]
     pub fn health(&self) -> Health {
         let memory = &self.memory;
-        Health { connected: memory.is_connected(), age: memory.clock().age(), losses: memory.losses() }
+        Health {
+            connected: memory.is_connected(),
+            age: memory.clock().age(),
+            over_max_staleness: memory.is_over_max_staleness(),
+            losses: memory.losses(),
+        }
     }
 }
 
@@ -87,6 +124,8 @@ pub struct ClientBuilder {
     names: BTreeSet<String>,
     allow_undeclared: bool,
     start_timeout: Duration,
+    max_staleness: MaxStaleness,
+    max_staleness_of: BTreeMap<String, MaxStaleness>,
 }
 
 /// Why a client did not start.
@@ -99,12 +138,22 @@ pub enum ConnectError {
     /// A breaker that the program uses is not declared.
     #[error(transparent)]
     Unknown(#[from] UnknownBreaker),
+    /// A staleness is too short: before [`MAX_STALENESS_MIN`] breakers' own timers run, and a short loss of the store would act.
+    #[error("the max_staleness of {0} is shorter than {min_s} s", min_s = MAX_STALENESS_MIN.as_secs())]
+    Staleness(String),
 }
 
 impl ClientBuilder {
     fn new(source: Source) -> ClientBuilder {
-        let (scope, names) = (DEFAULT_SCOPE.to_owned(), BTreeSet::new());
-        ClientBuilder { source, scope, names, allow_undeclared: false, start_timeout: START_TIMEOUT }
+        ClientBuilder {
+            source,
+            scope: DEFAULT_SCOPE.to_owned(),
+            names: BTreeSet::new(),
+            allow_undeclared: false,
+            start_timeout: START_TIMEOUT,
+            max_staleness: MaxStaleness::default(),
+            max_staleness_of: BTreeMap::new(),
+        }
     }
 
     /// A breaker that the program uses: its name, without a key. Checked at the first snapshot.
@@ -131,6 +180,30 @@ impl ClientBuilder {
         self
     }
 
+    /// What breakers do when the store has been silent for long; [`MaxStaleness::LastKnown`] otherwise.
+    pub fn max_staleness(mut self, staleness: MaxStaleness) -> ClientBuilder {
+        self.max_staleness = staleness;
+        self
+    }
+
+    /// The same for the breakers of one name, in the place of what holds for all. The name counts as used, as in
+    /// [`ClientBuilder::breaker`].
+    pub fn max_staleness_of(mut self, name: impl Into<String>, staleness: MaxStaleness) -> ClientBuilder {
+        let name = name.into();
+        self.names.insert(name.clone());
+        self.max_staleness_of.insert(name, staleness);
+        self
+    }
+
+    fn limits(&mut self) -> Result<Limits, ConnectError> {
+        let named = self.max_staleness_of.iter().map(|(name, staleness)| (format!("`{name}`"), *staleness));
+        let mut all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
+        if let Some((whose, _)) = all.find(|(_, staleness)| !staleness.is_usable()) {
+            return Err(ConnectError::Staleness(whose));
+        }
+        Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
+    }
+
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
     /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
     /// and [`Client::health`] tells.
@@ -139,15 +212,16 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`ConnectError`] if a setting is unusable, or a name given is not declared.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
+    pub async fn connect(mut self) -> Result<Client, ConnectError> {
+        let limits = self.limits()?;
         let store = match self.source {
             Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
             Source::Store(store) => store,
         };
-        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared));
+        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
         let mut synced = memory.synced();
-        let follower = Follower::new(store, Arc::clone(&memory) as _);
-        let client = Client { memory, _follower: Arc::new(Task(tokio::spawn(follower.run()))) };
+        let tasks = Tasks::start(store, Arc::clone(&memory));
+        let client = Client { memory, _tasks: Arc::new(tasks) };
         if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
             let waited_ms = self.start_timeout.as_millis();
             tracing::warn!(

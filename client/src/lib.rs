@@ -16,19 +16,28 @@
 //! # }
 //! ```
 //!
-//! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are); with it gone at the
-//! start, calls flow. The client never calls the service and never writes.
+//! Calls that must pass while others are refused, such as refunds, have an operation class of their own
+//! ([`Breaker::for_class`]). A breaker in watch mode refuses nobody; [`Permit::would_refuse`] tells what it would do.
+//!
+//! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are), and after 90 s
+//! their timers stand still, until [`MaxStaleness`] says otherwise. With the store gone at the start, calls flow. The client never
+//! calls the service and never writes.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod breaker;
+mod cell;
 mod client;
 mod clock;
 mod memory;
 mod names;
+mod staleness;
+mod tally;
 
 pub use breaker::{Breaker, Permit, Refused};
+pub use cell::Reason;
 pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
 pub use names::UnknownBreaker;
+pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};

@@ -3,10 +3,13 @@
 //! The follower writes here; callers hold cells and never come through the map again. A cell lives while its breaker
 //! has a flag or somebody holds a handle, so the map is bounded by what the store and the program themselves hold.
 
-use crate::breaker::{Breaker, Cell};
+use crate::breaker::{Breaker, Shared};
+use crate::cell::Cell;
 use crate::clock::StoreClock;
 use crate::names::{self, UnknownBreaker};
+use crate::staleness::Limits;
 use arc_swap::ArcSwapOption;
+use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +21,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Memory {
     cells: Mutex<HashMap<BreakerId, Arc<Cell>>>,
-    clock: Arc<StoreClock>,
+    shared: Arc<Shared>,
+    limits: Limits,
     declared: ArcSwapOption<Declared>,
     /// Names that the program uses, checked as soon as the declared ones are known.
     used: BTreeSet<String>,
@@ -32,10 +36,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool) -> Memory {
+    pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool, limits: Limits) -> Memory {
         Memory {
             cells: Mutex::default(),
-            clock: Arc::default(),
+            shared: Arc::default(),
+            limits,
             declared: ArcSwapOption::empty(),
             used,
             allow_undeclared,
@@ -49,9 +54,15 @@ impl Memory {
 
     /// A handle on one breaker.
     pub(crate) fn breaker(&self, id: BreakerId) -> Breaker {
-        let cell =
-            Arc::clone(self.cells().entry(id).or_insert_with_key(|id| Arc::new(Cell::new(id.clone()))));
-        Breaker::new(cell, Arc::clone(&self.clock))
+        let mut cells = self.cells();
+        let cell = Arc::clone(cells.entry(id).or_insert_with_key(|id| self.new_cell(id)));
+        drop(cells);
+        Breaker::new(cell, Arc::clone(&self.shared))
+    }
+
+    /// A cell for a breaker that has none. Only while the cells are locked, so that no change of the limits passes it by.
+    fn new_cell(&self, id: &BreakerId) -> Arc<Cell> {
+        Arc::new(Cell::new(id.clone(), self.limits.act_on(id.name())))
     }
 
     /// Ends the start: whether the names that the program uses are declared. If the declared ones are not known yet,
@@ -80,7 +91,35 @@ impl Memory {
     }
 
     pub(crate) fn clock(&self) -> &StoreClock {
-        &self.clock
+        &self.shared.clock
+    }
+
+    /// Whether a limit of staleness acts now.
+    pub(crate) fn is_over_max_staleness(&self) -> bool {
+        self.limits.any_acts()
+    }
+
+    /// What must be done now and then whether or not the store answers: looks whether it has been silent for too long, and
+    /// hands to the metrics what callers have counted.
+    pub(crate) fn look_around(&self) {
+        self.look_at_staleness();
+        self.tell_counts();
+        metrics::gauge!("cutout_client_store_age_seconds").set(self.clock().silence().as_secs_f64());
+    }
+
+    /// Hands to the metrics what callers have counted.
+    pub(crate) fn tell_counts(&self) {
+        self.shared.tallies.tell();
+    }
+
+    fn look_at_staleness(&self) {
+        // Locked before the time is read: between a contact and a look at an older time, the contact must win.
+        let cells = self.cells();
+        if self.limits.look(self.clock().silence()) {
+            for cell in cells.values() {
+                cell.act(self.limits.act_on(cell.id().name()));
+            }
+        }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -112,14 +151,17 @@ impl Memory {
 
 impl Sink for Memory {
     fn update(&self, updates: &[Update]) {
+        let now_ms = self.clock().monotonic_ms();
         let mut cells = self.cells();
         for Update { id, flag } in updates {
             let flag = flag.as_ref().map(|published| published.flag.clone());
+            // Not all processes at once: a vendor that has just failed would get a call from each in the same moment.
+            let probe_due_ms = now_ms.saturating_add(fastrand::i64(0..PROBE_EVERY_MS));
             match cells.get(id) {
-                Some(cell) => cell.set(flag),
+                Some(cell) => cell.set(flag, probe_due_ms),
                 None if flag.is_some() => {
-                    let cell = Arc::new(Cell::new(id.clone()));
-                    cell.set(flag);
+                    let cell = self.new_cell(id);
+                    cell.set(flag, probe_due_ms);
                     cells.insert(id.clone(), cell);
                 }
                 None => {}
@@ -129,8 +171,13 @@ impl Sink for Memory {
     }
 
     fn synced(&self, at: &Synced) {
-        self.clock.contact(at.local_ms, at.offset_ms);
-        self.losses.store(at.losses, Ordering::Relaxed);
+        self.clock().contact(at.local_ms, at.offset_ms);
+        let losses = self.losses.swap(at.losses, Ordering::Relaxed);
+        if at.losses > losses {
+            // The follower logs it.
+            metrics::counter!("cutout_client_store_losses_total").increment(at.losses - losses);
+        }
+        self.look_at_staleness();
         self.connected.store(true, Ordering::Relaxed);
         self.declared.store(at.declared.clone());
         self.synced.send_replace(true);
@@ -161,7 +208,7 @@ mod tests {
 
     #[test]
     fn handles_taken_before_and_after_a_flag_arrives_tell_the_same() {
-        let memory = Memory::new(BTreeSet::new(), false);
+        let memory = Memory::new(BTreeSet::new(), false, Limits::default());
         let before = memory.breaker(BreakerId::new("bank", &["1"]));
         memory.update(&[update("1", Some(State::Open)), update("2", Some(State::Open))]);
         let after = memory.breaker(BreakerId::new("bank", &["2"]));
@@ -170,8 +217,22 @@ mod tests {
     }
 
     #[test]
+    fn breakers_that_open_at_once_do_not_all_probe_at_once() {
+        let memory = Memory::new(BTreeSet::new(), false, Limits::default());
+        let ids: Vec<String> = (0..1_000).map(|key| key.to_string()).collect();
+        let mut updates: Vec<Update> = ids.iter().map(|id| update(id, Some(State::Open))).collect();
+        for published in updates.iter_mut().filter_map(|update| update.flag.as_mut()) {
+            published.flag.probe_ppm = 1;
+        }
+        memory.update(&updates);
+        let asked = ids.iter().map(|id| memory.breaker(BreakerId::new("bank", &[id])).admit());
+        let probes = asked.filter(Result::is_ok).count();
+        assert!(probes < 100, "{probes} of 1,000 in the first moment of 30 s");
+    }
+
+    #[test]
     fn keys_that_nobody_holds_and_no_flag_shows_are_forgotten() {
-        let memory = Memory::new(BTreeSet::new(), false);
+        let memory = Memory::new(BTreeSet::new(), false, Limits::default());
         let held = memory.breaker(BreakerId::new("bank", &["held"]));
         for key in 0..100 {
             let _ = memory.breaker(BreakerId::new("bank", &[key.to_string()]));

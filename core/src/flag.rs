@@ -238,7 +238,9 @@ impl Flag {
         refreshed == *self
     }
 
-    fn is_forced_at(&self, now_ms: i64) -> bool {
+    /// Whether a person's decision is in force at `now_ms`.
+    #[must_use]
+    pub fn is_forced_at(&self, now_ms: i64) -> bool {
         self.forced.is_some_and(|forced| forced.holds_at(now_ms))
     }
 

@@ -1,6 +1,13 @@
-//! The client against real stores: how it starts when something is wrong, and what it goes on with.
+//! The client against real stores: how it starts when something is wrong, what it goes on with, and what it makes of flags
+//! when time passes.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod classes;
+mod counted;
+mod silence;
+mod time;
+mod world;
 
 use cutout::{Client, ConnectError, State};
 use cutout_core::declaration::DeclaredBreaker;
