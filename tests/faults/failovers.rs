@@ -102,7 +102,7 @@ async fn settle(
 ) -> Option<Duration> {
     stage.audit(table, primary, fault.checked_sub(LAST_SECOND)).await;
     stage.reconcile(table).await;
-    let followed = stage.clients_agree(table).await;
+    let followed = stage.clients_agree(table, primary).await;
     stage.audit(table, primary, None).await;
     followed
 }

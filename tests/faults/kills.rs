@@ -62,7 +62,7 @@ pub(crate) async fn of_redis(table: &mut Table, rng: &mut Rng, kills: usize, ins
         };
         storm(table, &mut stage, &mut redis, kill).await;
     }
-    report(table, stage, kills).await;
+    report(table, stage, &redis, kills).await;
 }
 
 /// Kills one of two instances of the service so often.
@@ -75,7 +75,7 @@ pub(crate) async fn of_service(table: &mut Table, rng: &mut Rng, kills: usize) {
         let kill = |stage: &mut Stage, _: &mut RedisServer| stage.services[victim].kill_and_restart();
         storm(table, &mut stage, &mut redis, kill).await;
     }
-    report(table, stage, kills).await;
+    report(table, stage, &redis, kills).await;
 }
 
 /// One storm with one kill in it, which `kill` does and undoes.
@@ -100,9 +100,9 @@ async fn storm(
     stage.audit(table, redis, None).await;
 }
 
-async fn report(table: &mut Table, mut stage: Stage, kills: usize) {
+async fn report(table: &mut Table, mut stage: Stage, redis: &RedisServer, kills: usize) {
     stage.reconcile(table).await;
-    stage.clients_agree(table).await;
+    stage.clients_agree(table, redis).await;
     stage.report(table, "kills", kills);
     table.none(&stage.name, "losses counted by a client", stage.losses_seen());
 }

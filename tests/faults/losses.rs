@@ -45,7 +45,7 @@ pub(crate) async fn of_all_data(table: &mut Table, rng: &mut Rng, losses: usize,
     let overrides = force_two(&redis, &mut stage).await;
     let (mut right_after, mut not_as_known) = (Vec::new(), 0);
     for number in 1..=losses {
-        stage.clients_agree(table).await;
+        stage.clients_agree(table, &redis).await;
         stage.audit(table, &redis, None).await;
         let known = Known::of(&mut stage);
         let watch = Watch::start(&stage.clients, known);
@@ -113,7 +113,7 @@ async fn scheduled_runs(
         wrong == 0,
         &format!("{wrong} groups wrong in the store after a whole scheduled run"),
     );
-    stage.clients_agree(table).await?;
+    stage.clients_agree(table, redis).await?;
     let took = back.elapsed();
     let in_time = took <= RECONCILE_EVERY + RUN_MAX;
     table.check(&stage.name, in_time, &format!("all flags were right only {} ms later", took.as_millis()));

@@ -57,7 +57,7 @@ pub(crate) async fn of_a_client_and_an_instance(table: &mut Table, rng: &mut Rng
         to_service.heal();
         to_client.heal();
         stage.reconcile(table).await;
-        followed.extend(stage.clients_agree(table).await.map(|_| healed.elapsed()));
+        followed.extend(stage.clients_agree(table, &redis).await.map(|_| healed.elapsed()));
         stage.audit(table, &redis, None).await;
     }
     let in_time = noticed.iter().all(|noticed| *noticed < NOTICE_MAX);

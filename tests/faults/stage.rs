@@ -120,31 +120,30 @@ impl Stage {
     }
 
     /// Waits until all clients say what the monitors say, and tells how long that took.
-    pub(crate) async fn clients_agree(&self, table: &mut Table) -> Option<Duration> {
+    pub(crate) async fn clients_agree(&self, table: &mut Table, redis: &RedisServer) -> Option<Duration> {
         let agree = until(|| self.disagreeing().is_empty()).await;
-        if agree.is_none() {
-            table.check(
-                &self.name,
-                false,
-                &format!("clients that never agree: {}", self.disagreeing().join(", ")),
-            );
+        for (client, id) in self.disagreeing().into_iter().filter(|_| agree.is_none()) {
+            let (state, health) =
+                (breaker(&self.clients[client], &id).state(), self.clients[client].health());
+            let [flag, record] = ["flags", "breakers"].map(|hash| field(redis, hash, id.as_str()));
+            let meta: Vec<String> = redis.ask(&["HGETALL", "cutout:{default}:meta"]);
+            let families: Vec<String> = redis.ask(&["HGETALL", "cutout:{default}:families"]);
+            let what = format!("client {client} says {id} is {state} for ever ({health:?})");
+            table.check(&self.name, false, &what);
+            println!("  flag {flag:?}\n  record {record:?}\n  meta {meta:?}\n  families {families:?}");
         }
         agree
     }
 
-    /// What each client that disagrees with a monitor says.
-    fn disagreeing(&self) -> Vec<String> {
+    /// The clients that disagree with a monitor, and the breakers.
+    fn disagreeing(&self) -> Vec<(usize, BreakerId)> {
         let all = self.monitors.iter().flat_map(Monitor::must_be_open);
-        let mut found = Vec::new();
-        for (id, open) in all {
-            for (place, client) in self.clients.iter().enumerate() {
-                let state = breaker(client, &id).state();
-                if (state == State::Open) != open {
-                    found.push(format!("client {place} {id} {state} ({:?})", client.health()));
-                }
-            }
-        }
-        found
+        let each = all.flat_map(|of| (0..self.clients.len()).map(move |client| (client, of.clone())));
+        let says_open =
+            |client: &usize, id: &BreakerId| breaker(&self.clients[*client], id).state() == State::Open;
+        each.filter(|(client, (id, open))| says_open(client, id) != *open)
+            .map(|(client, (id, _))| (client, id))
+            .collect()
     }
 
     /// How many groups are not as they should be in the store.
@@ -182,6 +181,11 @@ impl Stage {
         let away = std::mem::take(&mut self.away);
         table.times(name, "from the fault to the next acknowledged callback", away);
     }
+}
+
+/// What stands in a field of one of the scope's hashes.
+fn field(redis: &RedisServer, hash: &str, field: &str) -> Option<String> {
+    redis.ask(&["HGET", &format!("cutout:{{default}}:{hash}"), field])
 }
 
 /// A client's handle.
