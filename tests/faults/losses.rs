@@ -29,6 +29,9 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(2);
 /// How long a run of a few monitors may take, and its way to the clients.
 const RUN_MAX: Duration = Duration::from_secs(1);
 const INSTANCES: usize = 2;
+/// The instance that made the scope sees its epoch with the first change, after the pause that a gap asks for. Before that
+/// there is nothing that it could miss.
+const SEEN_BY_ALL_MS: RangeInclusive<u64> = 500..=500;
 /// How long the store is away.
 const AWAY_MS: RangeInclusive<u64> = 0..=500;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -42,6 +45,7 @@ pub(crate) async fn of_all_data(table: &mut Table, rng: &mut Rng, losses: usize,
     let urls = vec![redis.url(); INSTANCES];
     let mut stage = Stage::start("Redis without persistence killed", rng, &urls, &urls).await;
     stage.reconcile(table).await;
+    stage.pass(SEEN_BY_ALL_MS).await;
     let overrides = force_two(&redis, &mut stage).await;
     let (mut right_after, mut not_as_known) = (Vec::new(), 0);
     for number in 1..=losses {
