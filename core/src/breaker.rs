@@ -177,6 +177,18 @@ impl Breaker {
         self.state
     }
 
+    /// What each group of each monitor says, as last observed.
+    #[must_use]
+    pub fn signals(&self) -> &BTreeMap<SignalId, Signal> {
+        &self.signals
+    }
+
+    /// The hints that no report has seen past and that have not lapsed.
+    #[must_use]
+    pub fn hints(&self) -> &BTreeMap<SignalId, Hint> {
+        &self.hints
+    }
+
     /// The next moment at which time alone may change something.
     fn next_due(&self, policy: &Policy) -> Option<(i64, Cause)> {
         let ramp_end =
