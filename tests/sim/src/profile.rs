@@ -65,10 +65,11 @@ pub(crate) const DELIVERY: Profile = Profile {
     rich: false,
     store_faults: false,
     heavy_loss: 0,
-    delayed: 150,
+    delayed: 50,
+    doubled: 50,
     publish_ms: 300,
     deliver_ms: 1_500,
-    rest_ms: 1_200_000,
+    rest_ms: 1_030_000,
     read_fails: 0,
     outage_spares: 500,
     ..HARSH

@@ -8,6 +8,7 @@ use crate::shadow::{Says, says};
 use crate::wiring::Plain;
 use crate::world::World;
 use cutout_core::report::{NotifiedTransition, Status};
+use jiff::Timestamp;
 
 pub(crate) struct Score {
     signals: Vec<Watched>,
@@ -17,8 +18,9 @@ pub(crate) struct Score {
 struct Watched {
     wrong_since_ms: Option<i64>,
     wrong_ms: i64,
-    /// What the plain design holds.
+    /// What the plain design holds, and of when.
     plain: bool,
+    plain_ms: i64,
 }
 
 impl Score {
@@ -60,14 +62,21 @@ impl Score {
         for (watched, group) in self.signals.iter_mut().zip(history.groups()) {
             let mine = group.signal.monitor_id == callback.monitor_id;
             let shown = callback.report.iter().flat_map(|report| &report.groups);
-            let shown = shown.filter(|shown| mine && shown.tags == group.tags).map(|shown| shown.status == Status::Alert);
+            let shown = shown.filter(|shown| mine && shown.tags == group.tags).map(|shown| {
+                (shown.status == Status::Alert, shown.changed_at.map_or(0, Timestamp::as_millisecond))
+            });
             let told = callback.notified.iter().filter(|told| mine && told.tags.as_ref() == Some(&group.tags));
-            let told = told.map(|told| told.transition == NotifiedTransition::Alert);
+            // SNS takes a message a moment after the change that it tells.
+            let told = told.map(|told| {
+                (told.transition == NotifiedTransition::Alert, told.at.as_millisecond() - history.profile.publish_ms)
+            });
             let set = match plain {
                 Plain::Edge => told.chain(shown).next(),
+                Plain::Newest => told.chain(shown).next().filter(|(_, at_ms)| *at_ms >= watched.plain_ms),
                 Plain::Fetch => shown.last(),
             };
-            watched.plain = set.unwrap_or(watched.plain);
+            let Some((fires, at_ms)) = set else { continue };
+            (watched.plain, watched.plain_ms) = (fires, at_ms);
         }
     }
 }

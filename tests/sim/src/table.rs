@@ -28,15 +28,16 @@ fn ways() -> Vec<(&'static str, Wiring)> {
     vec![
         ("plain: message's text, last writer wins", Wiring { report: false, ..plain(Plain::Edge) }),
         ("plain: monitor read at delivery, last writer wins", plain(Plain::Fetch)),
+        ("message's text, newest wins by its time", Wiring { plain: Some(Plain::Newest), report: false, ..WHOLE }),
         ("hint only", Wiring { report: false, ..WHOLE }),
         ("report only", Wiring { hint: false, ..WHOLE }),
         ("hint and report (the design)", WHOLE),
-        ("… hints up to 15 s old", Wiring { hint_age_ms: Some(15_000), ..WHOLE }),
-        ("… hints up to 30 s old", Wiring { hint_age_ms: Some(30_000), ..WHOLE }),
-        ("… hints up to 130 s old", Wiring { hint_age_ms: Some(130_000), ..WHOLE }),
-        ("… the function reads again up to 2 times, every 5 s", Wiring { rereads: 2, ..WHOLE }),
-        ("… the function reads again up to 6 times, every 5 s", Wiring { rereads: 6, ..WHOLE }),
-        ("… a report read 30 s after it ends a hint", Wiring { seen_past_ms: Some(30_000), ..WHOLE }),
-        ("… a report read 60 s after it ends a hint", Wiring { seen_past_ms: Some(60_000), ..WHOLE }),
+        ("... hints up to 15 s old", Wiring { hint_age_ms: Some(15_000), ..WHOLE }),
+        ("... hints up to 30 s old", Wiring { hint_age_ms: Some(30_000), ..WHOLE }),
+        ("... hints up to 130 s old", Wiring { hint_age_ms: Some(130_000), ..WHOLE }),
+        ("... the function reads again up to 2 times, every 5 s", Wiring { rereads: 2, ..WHOLE }),
+        ("... the function reads again up to 6 times, every 5 s", Wiring { rereads: 6, ..WHOLE }),
+        ("... a report read 30 s after it ends a hint", Wiring { seen_past_ms: Some(30_000), ..WHOLE }),
+        ("... a report read 60 s after it ends a hint", Wiring { seen_past_ms: Some(60_000), ..WHOLE }),
     ]
 }

@@ -5,6 +5,8 @@
 pub(crate) enum Plain {
     /// The message's text is set.
     Edge,
+    /// The same, but what is older by its own time is refused.
+    Newest,
     /// The monitor is read when the message comes, and set.
     Fetch,
 }
