@@ -54,17 +54,17 @@ impl Stack {
     /// Starts everything for the breakers of a breakers' file (`breakers` is its text) and waits until the client follows.
     pub(crate) async fn start(keep: &Keep, scope: &str, breakers: &str) -> Result<Stack, BoxError> {
         let store = keep.open(scope)?;
-        let declarations = cutout_service::breakers::parse("the demo's breakers", breakers)?;
-        let names: Vec<String> = declarations.iter().map(|declaration| declaration.name.clone()).collect();
+        let breakers = cutout_service::breakers::parse("the demo's breakers", breakers)?;
+        let names: Vec<String> =
+            breakers.declarations.iter().map(|declaration| declaration.name.clone()).collect();
         let signing = random_signing_secret();
         let secrets = vec![signing.parse::<Secret>()?];
 
         // A callback is refused until the breakers are declared, and so is a client that asks for one: declare first.
-        store.declare(&declarations.iter().collect()).await?;
+        store.declare(&breakers.declared()).await?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let service =
-            Service::new(Parts { store: Arc::clone(&store), declarations, secrets, public_url: None });
+        let service = Service::new(Parts { store: Arc::clone(&store), breakers, secrets, public_url: None });
         let router = service.router().merge(service.probes());
         let mut tasks = JoinSet::new();
         tasks.spawn(service.run());

@@ -28,7 +28,7 @@ impl Cell {
 
     /// Sets the flag; none: there is none, which is closed.
     pub(crate) fn set(&self, flag: Option<Flag>) {
-        let calm = flag.is_none_or(|flag| flag.state == State::Closed && flag.next.is_none());
+        let calm = flag.as_ref().is_none_or(|flag| flag.state == State::Closed && flag.next.is_none());
         self.flag.store(flag.map(Arc::new));
         // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
         self.calm.store(calm, Ordering::Release);
@@ -39,8 +39,8 @@ impl Cell {
         self.flag.load().is_some()
     }
 
-    fn flag(&self) -> Flag {
-        self.flag.load().as_deref().copied().unwrap_or_default()
+    fn flag(&self) -> Arc<Flag> {
+        self.flag.load_full().unwrap_or_default()
     }
 }
 
@@ -68,7 +68,7 @@ impl Breaker {
             return Ok(Permit(()));
         }
         let (flag, now_ms) = (self.cell.flag(), self.clock.now_ms());
-        if flag.admits(now_ms, fastrand::u32(..cutout_core::flag::ALL_PPM)) {
+        if flag.admits(None, now_ms, fastrand::u32(..cutout_core::flag::ALL_PPM)) {
             return Ok(Permit(()));
         }
         Err(Refused { cell: Arc::clone(&self.cell), state: flag.state_at(now_ms), flag })
@@ -97,7 +97,7 @@ pub struct Permit(());
 pub struct Refused {
     cell: Arc<Cell>,
     state: State,
-    flag: Flag,
+    flag: Arc<Flag>,
 }
 
 impl Refused {
@@ -174,15 +174,20 @@ mod tests {
         let now_ms = StoreClock::default().now_ms();
         let ramp = Ramp { from_ms: now_ms, to_ms: now_ms + 3_600_000, from_ppm: 100_000 };
         let next = Some(Next { at_ms: ramp.to_ms, state: State::Closed });
-        let half_open =
-            breaker(Some(Flag { state: State::HalfOpen, since_ms: now_ms, ramp: Some(ramp), next }));
+        let half_open = breaker(Some(Flag {
+            state: State::HalfOpen,
+            since_ms: now_ms,
+            ramp: Some(ramp),
+            next,
+            ..Flag::default()
+        }));
         let admitted = (0..10_000).filter(|_| half_open.admit().is_ok()).count();
         assert!((800..1_200).contains(&admitted), "{admitted} of 10,000 at a share of a tenth");
         let refused = (0..10_000).find_map(|_| half_open.admit().err()).unwrap();
         assert_eq!((refused.state(), refused.until()), (State::HalfOpen, Some(at(ramp.to_ms))));
 
         let ended = Ramp { from_ms: now_ms - 20, to_ms: now_ms - 10, from_ppm: 0 };
-        let over = breaker(Some(Flag { state: State::HalfOpen, since_ms: 0, ramp: Some(ended), next: None }));
+        let over = breaker(Some(Flag { state: State::HalfOpen, ramp: Some(ended), ..Flag::default() }));
         assert_eq!(over.state(), State::Closed);
         assert!((0..1_000).all(|_| over.admit().is_ok()));
     }

@@ -114,7 +114,7 @@ impl Sink for Memory {
     fn update(&self, updates: &[Update]) {
         let mut cells = self.cells();
         for Update { id, flag } in updates {
-            let flag = flag.as_ref().map(|published| published.flag);
+            let flag = flag.as_ref().map(|published| published.flag.clone());
             match cells.get(id) {
                 Some(cell) => cell.set(flag),
                 None if flag.is_some() => {

@@ -63,7 +63,7 @@ mod tests {
         let names = ["bank-charge", "bank-change", "card-network"];
         let breakers =
             names.map(|name| (name.to_owned(), cutout_core::declaration::DeclaredBreaker::default()));
-        let declared = Declared { breakers: breakers.into() };
+        let declared = Declared { revision: 0, breakers: breakers.into() };
         assert_eq!(check(&declared, "bank-charge"), Ok(()));
         let error = check(&declared, "bank-chrage").unwrap_err();
         assert_eq!(error.nearest().first().map(String::as_str), Some("bank-charge"));

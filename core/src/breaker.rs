@@ -1,19 +1,23 @@
-//! One breaker: what its monitors' groups say, and the state that follows from it.
+//! One breaker: what its monitors' groups say, what people decide, and the state that follows from both.
 //!
 //! A breaker is open while any of its signals fires, goes half-open when none does, and closes at the ramp's end.
 //! What a signal says is the newest observation of its group, so the result does not depend on the order in which
-//! reports arrive. All changes of state go through one door, `settle`, which yields the [`Transition`].
+//! reports arrive. An override stands above all signals. All changes of state go through one door, `settle`, which
+//! yields the [`Transition`].
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
+mod person;
 mod policy;
+mod published;
 mod signal;
 
-use crate::flag::{FIRST_SHARE_PPM, Flag, Next, Ramp, State};
+use crate::flag::{FIRST_SHARE_PPM, OnStale, Ramp, State};
 use crate::hint;
 use crate::observation::Observation;
 use crate::report::NotifiedTransition;
 use crate::tags::Tags;
+pub use person::{Act, Hold, Order, Override, Pause};
 pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};
 use signal::Voice;
@@ -60,7 +64,8 @@ pub struct Claim {
     pub transition: NotifiedTransition,
 }
 
-/// One change of a breaker's state, with what a person needs to understand it.
+/// One change of a breaker's state, with what a person needs to understand it. A person's order is always told, also
+/// when it leaves the state as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transition {
     /// From this state.
@@ -93,6 +98,19 @@ pub enum Cause {
     RampEnded,
     /// The least time open ended, and nothing fires any more.
     MinOpenEnded,
+    /// No report has confirmed the signals that fire for too long.
+    Stale,
+    /// An override came to its end.
+    OverrideEnded,
+    /// A person's order.
+    Person {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// What: `force`, `clear`, `release`, or `restore` for an override brought back after a loss.
+        act: &'static str,
+    },
 }
 /// A breaker's record: private to the services that own it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,70 +126,119 @@ pub struct Breaker {
     closed_at_ms: Option<i64>,
     signals: BTreeMap<SignalId, Signal>,
     hints: BTreeMap<SignalId, Hint>,
+    /// A person's decision in force.
+    #[serde(default, rename = "override")]
+    forced: Option<Override>,
+    /// Why it is not open although a signal fires.
+    #[serde(default)]
+    held: Option<Hold>,
 }
 
 impl Breaker {
     /// A closed breaker that nothing was said to yet.
     #[must_use]
     pub fn new(now_ms: i64) -> Breaker {
-        let (signals, hints) = (BTreeMap::new(), BTreeMap::new());
-        let (ramp, min_open_ms, closed_at_ms) = (None, 0, None);
-        Breaker { state: State::Closed, since_ms: now_ms, ramp, min_open_ms, closed_at_ms, signals, hints }
+        Breaker {
+            state: State::Closed,
+            since_ms: now_ms,
+            ramp: None,
+            min_open_ms: 0,
+            closed_at_ms: None,
+            signals: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            forced: None,
+            held: None,
+        }
     }
 
     /// Takes in one callback at `now_ms` (the store's clock, Unix milliseconds), after what time alone has changed.
-    /// The same evidence again changes nothing. Yields the transitions, oldest first.
-    pub fn apply(&mut self, policy: &Policy, evidence: &Evidence, now_ms: i64) -> Vec<Transition> {
-        let mut transitions = self.advance(policy, now_ms);
+    /// `hold` keeps signals from opening it. The same evidence again changes nothing. Yields the transitions, oldest first.
+    pub fn apply(
+        &mut self,
+        policy: &Policy,
+        evidence: &Evidence,
+        hold: Option<Hold>,
+        now_ms: i64,
+    ) -> Vec<Transition> {
+        let mut transitions = self.advance(policy, hold, now_ms);
         let monitor_id = evidence.monitor_id;
         for (group, seen) in &evidence.groups {
             let id = SignalId { monitor_id, group: group.to_string() };
-            self.signals.entry(id).or_insert_with(|| Signal::new(seen)).observe(seen, policy);
+            let signal = self.signals.entry(id).or_insert_with(|| Signal::new(seen, now_ms));
+            signal.observe(seen, policy, now_ms);
         }
         if let Some(as_of_ms) = evidence.complete_as_of_ms {
             self.miss_others(policy, evidence, as_of_ms);
         }
         let seen_past = |hint: &Hint| hint::superseded(hint.at_ms, evidence.latest_change_ms);
         self.hints.retain(|id, hint| id.monitor_id != monitor_id || !seen_past(hint));
-        transitions.extend(self.settle(policy, now_ms, Cause::Report { monitor_id }));
+        transitions.extend(self.settle(policy, hold, now_ms, Cause::Report { monitor_id }));
         if let Some(claim) = &evidence.claim {
             self.take_hint(policy, monitor_id, claim, evidence.latest_change_ms, now_ms);
-            transitions.extend(self.settle(policy, now_ms, Cause::Hint { monitor_id }));
+            transitions.extend(self.settle(policy, hold, now_ms, Cause::Hint { monitor_id }));
         }
         transitions
     }
 
-    /// Does what time alone has brought by `now_ms`, each change at its own moment. Yields the transitions.
-    pub fn advance(&mut self, policy: &Policy, now_ms: i64) -> Vec<Transition> {
+    /// Does what time alone has brought by `now_ms`, each change at its own moment, and what a `hold` that ended
+    /// kept back. Yields the transitions.
+    pub fn advance(&mut self, policy: &Policy, hold: Option<Hold>, now_ms: i64) -> Vec<Transition> {
         let mut transitions = Vec::new();
         while let Some((due_ms, cause)) = self.next_due(policy).filter(|(due_ms, _)| *due_ms <= now_ms) {
-            self.hints.retain(|_, hint| hint.until_ms > due_ms);
-            transitions.extend(self.settle(policy, due_ms, cause));
+            transitions.extend(self.step(policy, hold, due_ms, cause));
+        }
+        if self.held.is_some() {
+            let cause = self.loudest_cause(policy, now_ms);
+            transitions.extend(self.settle(policy, hold, now_ms, cause));
         }
         transitions
     }
 
-    /// What callers see.
-    #[must_use]
-    pub fn flag(&self, policy: &Policy) -> Flag {
-        let (ramp, next) = match self.state {
-            State::Closed => (None, None),
-            State::HalfOpen => {
-                let next = self.ramp.map(|ramp| Next { at_ms: ramp.to_ms, state: State::Closed });
-                (self.ramp, next)
-            }
-            State::Open if self.loudest_signal(policy) == Voice::Fire => (None, None),
-            State::Open => {
-                let lapse_ms = self.hints.values().map(|hint| hint.until_ms).max();
-                let at_ms = lapse_ms.max(Some(self.min_open_until_ms())).unwrap_or_default();
-                let ramp = (self.loudest_signal(policy) == Voice::Rest).then(|| ramp_from(policy, at_ms));
-                (ramp, Some(Next { at_ms, state: State::HalfOpen }))
-            }
+    /// Does what a person orders at `now_ms` (the store's clock, Unix milliseconds). Yields the transitions; the last is
+    /// the order's own, also when the state stays. What is restored after a loss does not replace what a person has
+    /// ordered since.
+    pub fn obey(
+        &mut self,
+        policy: &Policy,
+        order: &Order,
+        hold: Option<Hold>,
+        now_ms: i64,
+    ) -> Vec<Transition> {
+        let mut transitions = self.advance(policy, hold, now_ms);
+        // Hints also lapse under an override, which lets time bring nothing else.
+        self.hints.retain(|_, hint| hint.until_ms > now_ms);
+        let forced = |state, since_ms, until_ms| {
+            let (by, why) = (order.by.clone(), order.why.clone());
+            Some(Override { state, by, why, since_ms, until_ms }).filter(|forced| forced.holds_at(now_ms))
         };
-        Flag { state: self.state, since_ms: self.since_ms, ramp, next }
+        let (act, hold) = match order.act {
+            Act::Force { state, until_ms } => {
+                self.forced = forced(state, now_ms, until_ms);
+                ("force", hold)
+            }
+            Act::Restore { since_ms, state, until_ms } => {
+                let restored = forced(state, since_ms, until_ms);
+                if self.forced.is_some() || restored.is_none() {
+                    return transitions;
+                }
+                self.forced = restored;
+                ("restore", hold)
+            }
+            Act::Clear => {
+                self.forced = None;
+                ("clear", hold)
+            }
+            Act::Release => ("release", hold.filter(|hold| *hold != Hold::MaxOpen)),
+        };
+        self.held = None;
+        let cause = Cause::Person { by: order.by.clone(), why: order.why.clone(), act };
+        let from = self.state;
+        let unchanged = Transition { from, to: from, at_ms: now_ms, cause: cause.clone() };
+        transitions.push(self.settle(policy, hold, now_ms, cause).unwrap_or(unchanged));
+        transitions
     }
 
-    /// The state as of the last [`Breaker::apply`] or [`Breaker::advance`].
+    /// The state as of the last change: forced or decided, whether or not it is carried out.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
@@ -189,16 +256,89 @@ impl Breaker {
         &self.hints
     }
 
+    /// A person's decision in force, if there is one.
+    #[must_use]
+    pub fn forced(&self) -> Option<&Override> {
+        self.forced.as_ref()
+    }
+
+    /// Why it is not open although a signal fires.
+    #[must_use]
+    pub fn held(&self) -> Option<Hold> {
+        self.held
+    }
+
+    /// Whether the difference to what is `stored` is worth a write. That reports go on saying the same is, once it is a
+    /// quarter of `max_age` since that was last written.
+    #[must_use]
+    pub fn is_worth_writing(&self, stored: &Breaker, policy: &Policy) -> bool {
+        let worth_ms = policy.max_age_ms / 4;
+        let confirmed = |(id, signal): (&SignalId, &Signal)| {
+            stored
+                .signals
+                .get(id)
+                .is_some_and(|stored| *signal == *stored || signal.only_confirms(stored, worth_ms))
+        };
+        let same_signals = self.signals.len() == stored.signals.len() && self.signals.iter().all(confirmed);
+        !same_signals || self.without_signals() != stored.without_signals()
+    }
+
+    /// All fields but the signals, to be compared.
+    fn without_signals(&self) -> impl PartialEq + '_ {
+        let Breaker { state, since_ms, ramp, min_open_ms, closed_at_ms, signals: _, hints, forced, held } =
+            self;
+        (state, since_ms, ramp, min_open_ms, closed_at_ms, hints, forced, held)
+    }
+
     /// The next moment at which time alone may change something.
     fn next_due(&self, policy: &Policy) -> Option<(i64, Cause)> {
-        let ramp_end =
-            self.ramp.filter(|_| self.state == State::HalfOpen).map(|ramp| (ramp.to_ms, Cause::RampEnded));
+        if let Some(forced) = &self.forced {
+            return forced.until_ms.map(|until_ms| (until_ms, Cause::OverrideEnded));
+        }
         let lapse =
             self.hints.values().map(|hint| hint.until_ms).min().map(|lapse_ms| (lapse_ms, Cause::HintLapsed));
-        let rests =
-            self.state == State::Open && self.hints.is_empty() && self.loudest_signal(policy) != Voice::Fire;
-        let min_open_end = rests.then(|| (self.min_open_until_ms(), Cause::MinOpenEnded));
-        ramp_end.into_iter().chain(lapse).chain(min_open_end).min_by_key(|(due_ms, _)| *due_ms)
+        let change = match self.state {
+            State::Closed => None,
+            State::HalfOpen => self.half_open_ends(policy),
+            State::Open if self.hints.is_empty() => self.open_ends(policy),
+            State::Open => None,
+        };
+        lapse.into_iter().chain(change).min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    /// When half-open ends by itself; without a ramp, when that starts.
+    fn half_open_ends(&self, policy: &Policy) -> Option<(i64, Cause)> {
+        if let Some(ramp) = self.ramp {
+            return Some((ramp.to_ms, Cause::RampEnded));
+        }
+        let doubts = self.signals.values().filter(|signal| signal.fresh_voice(policy) != Voice::Rest);
+        let stale_ms = doubts.map(|signal| signal.stale_at_ms(policy)).max()?;
+        (policy.on_stale == OnStale::Close).then_some((stale_ms, Cause::Stale))
+    }
+
+    /// When open ends by itself, with no hint left: when nothing fires any more, but not before the least time.
+    fn open_ends(&self, policy: &Policy) -> Option<(i64, Cause)> {
+        let min_open_ms = self.min_open_until_ms();
+        match self.fires_until_ms(policy) {
+            None => Some((min_open_ms, Cause::MinOpenEnded)),
+            Some(_) if policy.on_stale == OnStale::Hold => None,
+            Some(stale_ms) => Some((stale_ms.max(min_open_ms), Cause::Stale)),
+        }
+    }
+
+    /// When the last of the signals that fire goes stale; none: none fires.
+    fn fires_until_ms(&self, policy: &Policy) -> Option<i64> {
+        let firing = self.signals.values().filter(|signal| signal.fresh_voice(policy) == Voice::Fire);
+        firing.map(|signal| signal.stale_at_ms(policy)).max()
+    }
+
+    /// One change that time alone brings.
+    fn step(&mut self, policy: &Policy, hold: Option<Hold>, due_ms: i64, cause: Cause) -> Option<Transition> {
+        self.hints.retain(|_, hint| hint.until_ms > due_ms);
+        if cause == Cause::OverrideEnded {
+            self.forced = None;
+        }
+        self.settle(policy, hold, due_ms, cause)
     }
 
     /// Until when it stays open at the least.
@@ -254,31 +394,78 @@ impl Breaker {
         });
     }
 
-    fn loudest_signal(&self, policy: &Policy) -> Voice {
-        self.signals.values().map(|signal| signal.voice(policy)).max().unwrap_or(Voice::Rest)
+    /// What all signals and hints ask for at `now_ms`.
+    fn voice(&self, policy: &Policy, now_ms: i64) -> Voice {
+        if !self.hints.is_empty() {
+            return Voice::Fire;
+        }
+        self.signals.values().map(|signal| signal.voice(policy, now_ms)).max().unwrap_or(Voice::Rest)
     }
 
-    /// The one door for transitions: moves to the state that follows from signals, hints and time.
-    fn settle(&mut self, policy: &Policy, at_ms: i64, cause: Cause) -> Option<Transition> {
-        let voice = if self.hints.is_empty() { self.loudest_signal(policy) } else { Voice::Fire };
+    /// What a breaker would be opened by that was held back until now.
+    fn loudest_cause(&self, policy: &Policy, now_ms: i64) -> Cause {
+        let fires = |(_, signal): &(&SignalId, &Signal)| signal.voice(policy, now_ms) == Voice::Fire;
+        match (self.signals.iter().find(fires), self.hints.keys().next()) {
+            (None, Some(id)) => Cause::Hint { monitor_id: id.monitor_id },
+            (signal, _) => Cause::Report { monitor_id: signal.map_or(0, |(id, _)| id.monitor_id) },
+        }
+    }
+
+    /// The one door for transitions: moves to the state that follows from people, signals, hints and time.
+    fn settle(
+        &mut self,
+        policy: &Policy,
+        hold: Option<Hold>,
+        at_ms: i64,
+        cause: Cause,
+    ) -> Option<Transition> {
+        let asked = self.voice(policy, at_ms);
+        self.held = self.holds_back(asked, hold);
+        let voice = if self.held.is_some() { Voice::Rest } else { asked };
         let ramp_ended = self.ramp.is_some_and(|ramp| at_ms >= ramp.to_ms);
         let stays_open = self.state == State::Open && at_ms < self.min_open_until_ms();
-        let to = match (voice, self.state) {
-            (Voice::Fire, _) => State::Open,
-            (_, State::Open) if stays_open => State::Open,
-            (Voice::Doubt, _) | (Voice::Rest, State::Open) => State::HalfOpen,
-            (Voice::Rest, State::HalfOpen) if ramp_ended => State::Closed,
-            (Voice::Rest, unchanged) => unchanged,
+        let to = match (&self.forced, voice, self.state) {
+            (Some(forced), ..) => forced.state.into(),
+            (None, Voice::Fire, _) => State::Open,
+            (None, _, State::Open) if stays_open => State::Open,
+            // Doubt makes nothing worse than it is: after a forced close a person has decided.
+            (None, Voice::Doubt, State::Closed) => State::Closed,
+            (None, Voice::Doubt, _) | (None, Voice::Rest, State::Open) => State::HalfOpen,
+            (None, Voice::Rest, State::HalfOpen) if ramp_ended => State::Closed,
+            (None, Voice::Rest, unchanged) => unchanged,
         };
         // Doubt stays at the first share; when it is over, the ramp starts then.
         self.ramp = match (to, voice) {
             (State::HalfOpen, Voice::Rest) => self.ramp.or_else(|| Some(ramp_from(policy, at_ms))),
             _ => None,
         };
+        if self.forced.is_some() {
+            // A person's end is an end: no least time follows it.
+            self.min_open_ms = 0;
+        }
+        self.turn(policy, to, at_ms, cause)
+    }
+
+    /// Why a breaker that is asked to open does not.
+    fn holds_back(&self, asked: Voice, hold: Option<Hold>) -> Option<Hold> {
+        if self.forced.is_some() || asked != Voice::Fire || self.state == State::Open {
+            return None;
+        }
+        match (self.held, hold, self.state) {
+            // Once held for this it waits for a person, or for its signals to rest.
+            (Some(Hold::MaxOpen), ..) | (_, Some(Hold::MaxOpen), State::Closed) => Some(Hold::MaxOpen),
+            (_, Some(Hold::Paused), _) => Some(Hold::Paused),
+            _ => None,
+        }
+    }
+
+    /// Moves to a state, and keeps what later decisions need of it.
+    fn turn(&mut self, policy: &Policy, to: State, at_ms: i64, cause: Cause) -> Option<Transition> {
         if to == self.state {
             return None;
         }
         match to {
+            State::Open if self.forced.is_some() => {}
             State::Open => self.min_open_ms = self.next_min_open_ms(policy, at_ms),
             State::Closed => self.closed_at_ms = Some(at_ms),
             State::HalfOpen => {}

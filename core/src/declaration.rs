@@ -138,6 +138,9 @@ impl Declaration {
 /// What a service publishes of its declarations, so that callers can check the names they use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
+    /// The revision of the breakers' file; 0: it has none. The highest one rules.
+    #[serde(default)]
+    pub revision: u64,
     /// By name.
     pub breakers: BTreeMap<String, DeclaredBreaker>,
 }
@@ -149,10 +152,12 @@ pub struct DeclaredBreaker {
     pub key: Vec<String>,
 }
 
-impl<'a> FromIterator<&'a Declaration> for Declared {
-    fn from_iter<I: IntoIterator<Item = &'a Declaration>>(declarations: I) -> Declared {
+impl Declared {
+    /// What is published of `declarations` under `revision`.
+    #[must_use]
+    pub fn new(revision: u64, declarations: &[Declaration]) -> Declared {
         let entry = |d: &Declaration| (d.name.clone(), DeclaredBreaker { key: d.key.clone() });
-        Declared { breakers: declarations.into_iter().map(entry).collect() }
+        Declared { revision, breakers: declarations.iter().map(entry).collect() }
     }
 }
 

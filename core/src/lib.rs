@@ -12,6 +12,7 @@
 pub mod breaker;
 pub mod declaration;
 pub mod directive;
+pub mod family;
 pub mod flag;
 pub mod hint;
 pub mod observation;
@@ -21,9 +22,10 @@ pub mod report;
 pub mod tags;
 pub mod webhook;
 
-pub use breaker::{Breaker, Cause, Evidence, Policy, Transition};
+pub use breaker::{Act, Breaker, Cause, Evidence, Hold, Order, Override, Pause, Policy, Transition};
 pub use declaration::{BreakerId, Declaration, Declared};
-pub use flag::{Flag, State};
+pub use family::Family;
+pub use flag::{Flag, Forced, Mode, OnStale, State};
 pub use plan::{MonitorSeen, Plan, plan, plan_gone};
 pub use problems::Problems;
 pub use report::{Callback, Report};

@@ -5,9 +5,9 @@
 //!
 //! Left out: what is done with the flags (the sink), and what a snapshot means (`table`).
 
-use crate::store::{Change, Position, Store, StoreError};
+use crate::store::{Change, Epoch, Position, Store, StoreError};
 use crate::table::{FlagTable, Step, Update};
-use cutout_core::Declared;
+use cutout_core::{Declared, Pause};
 use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
@@ -52,6 +52,10 @@ pub struct Synced {
     pub declared: Option<Arc<Declared>>,
     /// How often the store lost data that this follower had seen.
     pub losses: u64,
+    /// The newest epoch seen; none before the first.
+    pub epoch: Option<Epoch>,
+    /// A person's pause of the scope as the last snapshot showed it, also one whose time is over.
+    pub pause: Option<Pause>,
 }
 
 /// Keeps a sink up to date with a store. Run [`Follower::run`]; drop its future to stop.
@@ -160,6 +164,8 @@ impl Follower {
             offset_ms: self.offset_ms,
             declared: self.table.declared().cloned(),
             losses: self.table.losses(),
+            epoch: self.table.epoch().cloned(),
+            pause: self.table.pause().cloned(),
         });
     }
 

@@ -16,8 +16,9 @@ pub use self::redis::RedisStore;
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position,
-    Published, Read, Snapshot, Store, StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
+    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta,
+    PUBLISHED_VERSION, Position, Publish, Published, Read, Snapshot, Store, StoreError, Stored, Term,
+    WRITES_PER_SCRIPT_MAX, Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 

@@ -1,14 +1,15 @@
 //! A store in the memory of one process: demo, development, tests, embedding. Nothing outlives the process.
 //!
 //! It keeps the same rules as the store in Redis, and the same suite checks both. Handles share one state, so a
-//! service and its followers in one process see the same flags. Left out: durability, and other processes.
+//! service and its followers in one process see the same flags. Left out: durability, other processes, and the audit
+//! stream, which nobody could read here.
 
 use crate::store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position,
-    Published, Read, Snapshot, Store, StoreError, Stored, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position, Publish,
+    Published, Read, Snapshot, Store, StoreError, Stored, Term, Write,
 };
 use async_trait::async_trait;
-use cutout_core::{Breaker, BreakerId, Declared, Flag, MonitorSeen};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
@@ -38,6 +39,7 @@ struct State {
     flags: BTreeMap<BreakerId, Published>,
     breakers: HashMap<BreakerId, Stored<Breaker>>,
     monitors: HashMap<u64, Stored<MonitorSeen>>,
+    families: BTreeMap<String, Family>,
     changes: VecDeque<Change>,
     /// How many changes there ever were; the place of the last one. Goes on after a loss, as time does.
     place: u64,
@@ -47,6 +49,13 @@ struct Life {
     epoch: Epoch,
     rev: u64,
     declared: Declared,
+    pause: Option<Pause>,
+}
+
+impl Life {
+    fn term(&self) -> Term {
+        Term { epoch: self.epoch.clone(), revision: self.declared.revision }
+    }
 }
 
 impl MemoryStore {
@@ -94,10 +103,17 @@ impl fmt::Debug for MemoryStore {
 impl State {
     fn take(&mut self, write: &Write) -> bool {
         match write {
-            Write::Breaker { id, expected, record, flag } => {
+            Write::Breaker { id, expected, record, flag, not_closed_by, audit: _ } => {
                 let taken = replace(&mut self.breakers, id, *expected, record);
-                if let (true, Some(flag)) = (taken, flag) {
-                    self.publish(id, *flag);
+                if taken {
+                    let family = self.families.entry(id.name().to_owned()).or_default();
+                    family.known += u64::from(*expected == 0);
+                    family.not_closed = family.not_closed.saturating_add_signed(*not_closed_by);
+                    match flag {
+                        Some(Publish::Change(flag)) => self.publish(id, flag),
+                        Some(Publish::Refresh(flag)) => self.refresh(id, flag),
+                        None => {}
+                    }
                 }
                 taken
             }
@@ -107,16 +123,28 @@ impl State {
         }
     }
 
-    fn publish(&mut self, id: &BreakerId, flag: Flag) {
+    fn refresh(&mut self, id: &BreakerId, flag: &Flag) {
+        match self.flags.get_mut(id) {
+            Some(published) => published.flag = flag.clone(),
+            None => self.publish(id, flag),
+        }
+    }
+
+    fn publish(&mut self, id: &BreakerId, flag: &Flag) {
         let Some(life) = &mut self.life else { return };
         life.rev += 1;
-        let published = Published { v: PUBLISHED_VERSION, epoch: life.epoch.clone(), rev: life.rev, flag };
+        let (epoch, flag) = (life.epoch.clone(), flag.clone());
+        let published = Published { v: PUBLISHED_VERSION, epoch, rev: life.rev, flag };
         self.flags.insert(id.clone(), published.clone());
         self.changes.push_back(Change { id: id.clone(), published });
         self.place += 1;
         if self.changes.len() > CHANGES_KEPT {
             self.changes.pop_front();
         }
+    }
+
+    fn family(&self, name: &str) -> (String, Family) {
+        (name.to_owned(), self.families.get(name).copied().unwrap_or_default())
     }
 
     /// The changes after `position`, at most one read of them; the position moves on behind them.
@@ -150,24 +178,29 @@ fn replace<K: Hash + Eq + Clone, T: Clone>(
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError> {
+    async fn declare(&self, declared: &Declared) -> Result<Term, StoreError> {
         let mut state = self.state();
         let life = state.life.get_or_insert_with(|| Life {
             epoch: Epoch::random(),
             rev: 0,
             declared: Declared::default(),
+            pause: None,
         });
-        life.declared.clone_from(declared);
-        Ok(life.epoch.clone())
+        if declared.revision >= life.declared.revision {
+            life.declared.clone_from(declared);
+        }
+        Ok(life.term())
     }
 
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
         let state = self.state();
         Ok(Read {
             now_ms: self.now_ms(),
-            epoch: state.life.as_ref().map(|life| life.epoch.clone()),
+            term: state.life.as_ref().map(Life::term),
+            pause: state.life.as_ref().and_then(|life| life.pause.clone()),
             breakers: ids.iter().map(|id| state.breakers.get(id).cloned()).collect(),
             monitor: monitor_id.and_then(|monitor_id| state.monitors.get(&monitor_id).cloned()),
+            families: ids.iter().map(|id| state.family(id.name())).collect(),
         })
     }
 
@@ -175,10 +208,10 @@ impl Store for MemoryStore {
         Ok(self.state().monitors.iter().map(|(monitor_id, stored)| (*monitor_id, stored.clone())).collect())
     }
 
-    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
+    async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let mut state = self.state();
-        if state.life.as_ref().map(|life| &life.epoch) != Some(epoch) {
-            return Ok(Committed::OtherEpoch);
+        if state.life.as_ref().map(Life::term).as_ref() != Some(term) {
+            return Ok(Committed::OtherTerm);
         }
         let taken = writes.iter().map(|write| state.take(write)).collect();
         drop(state);
@@ -186,10 +219,21 @@ impl Store for MemoryStore {
         Ok(Committed::Taken(taken))
     }
 
+    async fn set_pause(&self, pause: Option<&Pause>, _cause: &Cause, _at_ms: i64) -> Result<(), StoreError> {
+        if let Some(life) = &mut self.state().life {
+            life.pause = pause.cloned();
+        }
+        Ok(())
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let state = self.state();
-        let meta =
-            |life: &Life| Meta { epoch: life.epoch.clone(), rev: life.rev, declared: life.declared.clone() };
+        let meta = |life: &Life| Meta {
+            epoch: life.epoch.clone(),
+            rev: life.rev,
+            declared: life.declared.clone(),
+            pause: life.pause.clone(),
+        };
         Ok(Snapshot {
             now_ms: self.now_ms(),
             meta: state.life.as_ref().map(meta),

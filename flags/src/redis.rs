@@ -10,19 +10,19 @@ mod errors;
 mod forms;
 
 use crate::store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position, Read, Snapshot, Store,
-    StoreError, Stored, WRITES_PER_SCRIPT_MAX, Write,
+    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position,
+    Publish, Read, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
-use cutout_core::{BreakerId, Declared, MonitorSeen};
+use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
 use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
 use redis::streams::{StreamRangeReply, StreamReadReply};
 use redis::{Client, Pipeline, RedisError, Script, ScriptInvocation};
 use rustls::crypto::CryptoProvider;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -99,19 +99,33 @@ impl RedisStore {
         epoch: &Epoch,
         write: &Write,
     ) -> Result<(), StoreError> {
-        let Keys { breakers, monitors, .. } = &self.keys;
+        let Keys { breakers, monitors, audit: audit_key, .. } = &self.keys;
         match write {
-            Write::Breaker { id, expected, record: value, flag } => {
+            Write::Breaker { id, expected, record: value, flag, not_closed_by, audit } => {
                 let (before, after) = match flag {
-                    Some(flag) => published_parts(id.as_str(), epoch, flag)?,
+                    Some(Publish::Change(flag) | Publish::Refresh(flag)) => {
+                        published_parts(id.as_str(), epoch, flag)?
+                    }
                     None => Default::default(),
                 };
                 script.arg(BREAKERS_KEY).arg(id.as_str()).arg(*expected);
                 script.arg(record(breakers, expected + 1, value)?).arg(before).arg(after);
+                script.arg(u8::from(matches!(flag, Some(Publish::Refresh(_)))));
+                script.arg(id.name()).arg(*not_closed_by).arg(audit.len());
+                for entry in audit {
+                    script.arg(json(audit_key, entry)?);
+                }
             }
             Write::Monitor { monitor_id, expected, seen } => {
                 script.arg(MONITORS_KEY).arg(*monitor_id).arg(*expected);
-                script.arg(record(monitors, expected + 1, seen)?).arg("").arg("");
+                script
+                    .arg(record(monitors, expected + 1, seen)?)
+                    .arg("")
+                    .arg("")
+                    .arg(0)
+                    .arg("")
+                    .arg(0)
+                    .arg(0);
             }
         }
         Ok(())
@@ -125,7 +139,25 @@ impl RedisStore {
         let rev = rev.map_err(|_| foreign(&place("rev"), "a number", None))?;
         let declared = serde_json::from_str(meta.get("declared").map_or("", String::as_str))
             .map_err(|error| foreign(&place("declared"), "declarations", Some(error)))?;
-        Ok(Some(Meta { epoch: Epoch::from_stored(epoch), rev, declared }))
+        let pause = self.parse_pause(meta.get("pause").map(String::as_str))?;
+        Ok(Some(Meta { epoch: Epoch::from_stored(epoch), rev, declared, pause }))
+    }
+
+    fn parse_pause(&self, pause: Option<&str>) -> Result<Option<Pause>, StoreError> {
+        let wrong = |error| foreign(&format!("{} pause", self.keys.meta), "a pause", Some(error));
+        pause.map(|pause| serde_json::from_str(pause).map_err(wrong)).transpose()
+    }
+
+    /// The term in force; none without an epoch.
+    fn parse_term(
+        &self,
+        epoch: Option<String>,
+        revision: Option<String>,
+    ) -> Result<Option<Term>, StoreError> {
+        let Some(epoch) = epoch else { return Ok(None) };
+        let revision = revision.map_or(Ok(0), |revision| revision.parse());
+        let wrong = |_| foreign(&format!("{} revision", self.keys.meta), "a number", None);
+        Ok(Some(Term { epoch: Epoch::from_stored(epoch), revision: revision.map_err(wrong)? }))
     }
 }
 
@@ -138,33 +170,42 @@ impl fmt::Debug for RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError> {
+    async fn declare(&self, declared: &Declared) -> Result<Term, StoreError> {
         let mut script = self.declare.prepare_invoke();
-        script.key(&self.keys.meta).arg(Epoch::random().as_str()).arg(json(&self.keys.meta, declared)?);
-        Ok(Epoch::from_stored(self.run("declaring", &script).await?))
+        script.key(&self.keys.meta).arg(Epoch::random().as_str()).arg(declared.revision);
+        script.arg(json(&self.keys.meta, declared)?);
+        let (epoch, revision): (String, u64) = self.run("declaring", &script).await?;
+        Ok(Term { epoch: Epoch::from_stored(epoch), revision })
     }
 
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
-        let Keys { meta, breakers, monitors, .. } = &self.keys;
+        let Keys { meta, breakers, monitors, families, .. } = &self.keys;
         let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME").cmd("HGET").arg(meta).arg("epoch");
+        pipeline.cmd("TIME").cmd("HMGET").arg(meta).arg(["epoch", "revision", "pause"].as_slice());
         // HMGET without fields is an error; HMGET of a field that nothing has keeps the answer's shape.
         let fields = ids.iter().map(BreakerId::as_str).chain([""]).collect::<Vec<_>>();
         pipeline.cmd("HMGET").arg(breakers).arg(fields);
         let monitor_field = monitor_id.map(|monitor_id| monitor_id.to_string()).unwrap_or_default();
         pipeline.cmd("HGET").arg(monitors).arg(&monitor_field);
+        let names: BTreeSet<&str> = ids.iter().map(BreakerId::name).collect();
+        let counts = names.iter().flat_map(|name| [format!("{name}:known"), format!("{name}:not_closed")]);
+        pipeline.cmd("HMGET").arg(families).arg(counts.chain([String::new()]).collect::<Vec<_>>());
 
-        type Answer = (Time, Option<String>, Vec<Option<String>>, Option<String>);
-        let (time, epoch, records, monitor): Answer = self.ask("reading breakers", pipeline).await?;
+        type Term = (Option<String>, Option<String>, Option<String>);
+        type Answer = (Time, Term, Vec<Option<String>>, Option<String>, Vec<Option<i64>>);
+        let (time, (epoch, revision, pause), records, monitor, counts): Answer =
+            self.ask("reading breakers", pipeline).await?;
         let parse_breaker = |(id, text): (&BreakerId, Option<String>)| {
             text.map(|text| parse_record((breakers, id.as_str()), "a breaker", &text)).transpose()
         };
         let parse_monitor = |text: String| parse_record((monitors, &monitor_field), "a monitor", &text);
         Ok(Read {
             now_ms: unix_ms(time),
-            epoch: epoch.map(Epoch::from_stored),
+            term: self.parse_term(epoch, revision)?,
+            pause: self.parse_pause(pause.as_deref())?,
             breakers: ids.iter().zip(records).map(parse_breaker).collect::<Result<_, _>>()?,
             monitor: monitor.map(parse_monitor).transpose()?,
+            families: names.into_iter().zip(counts.chunks(2)).map(family).collect(),
         })
     }
 
@@ -181,22 +222,39 @@ impl Store for RedisStore {
         found.into_iter().map(parse).collect()
     }
 
-    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
-        let Keys { meta, flags, changes, breakers, monitors } = &self.keys;
+    async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
+        let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
+        let audit_from_ms = crate::local_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
             let mut script = self.commit.prepare_invoke();
-            script.key(meta).key(flags).key(changes).key(breakers).key(monitors);
-            script.arg(epoch.as_str()).arg(CHANGES_KEPT);
+            script.key(meta).key(flags).key(changes).key(breakers).key(monitors).key(families).key(audit);
+            script.arg(term.epoch.as_str()).arg(term.revision);
+            script.arg(CHANGES_KEPT).arg(AUDIT_KEPT).arg(audit_from_ms);
             for write in part {
-                self.add_write(&mut script, epoch, write)?;
+                self.add_write(&mut script, &term.epoch, write)?;
             }
             match self.run::<Option<Vec<bool>>>("writing breakers", &script).await? {
                 Some(of_part) => taken.extend(of_part),
-                None => return Ok(Committed::OtherEpoch),
+                None => return Ok(Committed::OtherTerm),
             }
         }
         Ok(Committed::Taken(taken))
+    }
+
+    async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
+        let Keys { meta, audit, .. } = &self.keys;
+        let entry = json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?;
+        // In this order: a pause without its audit entry would be worse than the entry alone.
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI").ignore().cmd("XADD").arg(audit).arg("MAXLEN").arg("~").arg(AUDIT_KEPT).arg("*");
+        pipeline.arg("breaker").arg("").arg("entry").arg(entry).ignore();
+        match pause {
+            Some(pause) => pipeline.cmd("HSET").arg(meta).arg("pause").arg(json(meta, pause)?).ignore(),
+            None => pipeline.cmd("HDEL").arg(meta).arg("pause").ignore(),
+        };
+        pipeline.cmd("EXEC").ignore();
+        self.ask("pausing", pipeline).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
@@ -244,6 +302,13 @@ impl Store for RedisStore {
         pipeline.cmd("PING").ignore();
         self.ask("asking whether it is there", pipeline).await
     }
+}
+
+/// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.
+fn family((name, counts): (&str, &[Option<i64>])) -> (String, Family) {
+    let count = |index: usize| counts.get(index).copied().flatten().and_then(|count| count.try_into().ok());
+    let (known, not_closed) = (count(0).unwrap_or_default(), count(1).unwrap_or_default());
+    (name.to_owned(), Family { known, not_closed })
 }
 
 /// Redis's TIME: seconds and microseconds.

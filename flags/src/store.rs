@@ -5,8 +5,9 @@
 //! Absent, unreachable and lost are three different answers: `None`, [`StoreError`], another epoch.
 
 use async_trait::async_trait;
-use cutout_core::{Breaker, BreakerId, Declared, Flag, MonitorSeen};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause, Transition};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How many breakers one script writes.
@@ -15,6 +16,11 @@ pub const WRITES_PER_SCRIPT_MAX: usize = 500;
 pub const CHANGES_KEPT: usize = 10_000;
 /// How many changes one read of the stream brings.
 pub const CHANGES_PER_READ_MAX: usize = 1_000;
+
+/// About how many entries the audit stream keeps.
+pub const AUDIT_KEPT: usize = 100_000;
+/// How long it keeps them, milliseconds: 90 days.
+pub const AUDIT_KEPT_MS: i64 = 90 * 86_400_000;
 
 /// A random name for one life of a scope's data. Another epoch means that data were lost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +47,15 @@ impl Epoch {
     }
 }
 
+/// Under what a writer decided. A write is taken only while both are in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// The scope's epoch.
+    pub epoch: Epoch,
+    /// The highest revision of a breakers' file that was declared; 0: none has one.
+    pub revision: u64,
+}
+
 /// A stored value and the revision that a write must name to replace it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored<T> {
@@ -55,15 +70,21 @@ pub struct Stored<T> {
 pub struct Read {
     /// The store's clock, Unix milliseconds.
     pub now_ms: i64,
-    /// The scope's epoch; none if nothing was declared yet or all data were lost.
-    pub epoch: Option<Epoch>,
+    /// The scope's term; none if nothing was declared yet or all data were lost.
+    pub term: Option<Term>,
+    /// A person's pause of the scope, also one whose time is over.
+    pub pause: Option<Pause>,
     /// One entry for each breaker asked for, in the same order.
     pub breakers: Vec<Option<Stored<Breaker>>>,
     /// The monitor asked for.
     pub monitor: Option<Stored<MonitorSeen>>,
+    /// The counts of each declaration that the breakers asked for belong to, by name.
+    pub families: BTreeMap<String, Family>,
 }
 
 /// What one decision writes. Each part is taken or refused by itself.
+// Nearly every write of a batch is the larger kind, so a box would only add an allocation to each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// A breaker's record, and its flag if that changed.
@@ -74,8 +95,13 @@ pub enum Write {
         expected: u64,
         /// The new record.
         record: Breaker,
-        /// The new flag, published and numbered; none: the flag stays as it is.
-        flag: Option<Flag>,
+        /// The new flag; none: it stays as it is.
+        flag: Option<Publish>,
+        /// By how much the number of its family's breakers that are not closed changes: -1, 0 or 1. One that was not
+        /// there before counts as a new key by itself.
+        not_closed_by: i64,
+        /// What goes to the audit stream.
+        audit: Vec<Transition>,
     },
     /// What is remembered of a monitor.
     Monitor {
@@ -88,13 +114,22 @@ pub enum Write {
     },
 }
 
+/// How a flag is published.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Publish {
+    /// As a change: numbered, and told to followers at once.
+    Change(Flag),
+    /// Under the number that it has: followers see it in their next snapshot. A flag that is not there is a change.
+    Refresh(Flag),
+}
+
 /// What became of a batch of writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// One entry for each write in order: true if it was taken, false if somebody else wrote between.
     Taken(Vec<bool>),
-    /// The epoch is not the one named, so nothing (more) was written: declare and read again.
-    OtherEpoch,
+    /// The term is not the one named, so nothing (more) was written: declare and read again.
+    OtherTerm,
 }
 
 /// A flag as it stands in the store.
@@ -138,6 +173,8 @@ pub struct Meta {
     pub rev: u64,
     /// What its service declares.
     pub declared: Declared,
+    /// A person's pause, also one whose time is over.
+    pub pause: Option<Pause>,
 }
 
 /// A place in the stream of changes. Only a store knows what its text means.
@@ -207,8 +244,9 @@ impl StoreError {
 /// Where breakers and flags of one scope are kept.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Publishes what a service declares. Sets the epoch if there is none, and returns the one in force.
-    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError>;
+    /// Publishes what a service declares, unless a higher revision is declared already. Sets the epoch if there is
+    /// none, and returns the term in force.
+    async fn declare(&self, declared: &Declared) -> Result<Term, StoreError>;
 
     /// Reads these breakers and this monitor.
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError>;
@@ -216,9 +254,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Reads every monitor that is remembered.
     async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError>;
 
-    /// Writes what is still at the revision that was read, under `epoch`; at most [`WRITES_PER_SCRIPT_MAX`] at a
+    /// Writes what is still at the revision that was read, while `term` is in force; at most [`WRITES_PER_SCRIPT_MAX`] at a
     /// time, each such part whole or not at all.
-    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError>;
+    async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError>;
+
+    /// Pauses the scope, or ends its pause; `cause` goes to the audit stream with the time `at_ms`.
+    async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError>;
 
     /// Reads all flags, the meta, the clock and the stream's end as of one moment.
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;

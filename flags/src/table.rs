@@ -7,7 +7,7 @@
 //! Left out: when to read and what to do about errors (`follower`).
 
 use crate::store::{Change, Epoch, Published, Snapshot};
-use cutout_core::{BreakerId, Declared};
+use cutout_core::{BreakerId, Declared, Pause};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub struct FlagTable {
     life: Option<Life>,
     flags: HashMap<BreakerId, Known>,
     declared: Option<Arc<Declared>>,
+    pause: Option<Pause>,
     losses: u64,
 }
 
@@ -93,6 +94,7 @@ impl FlagTable {
         match meta {
             Some(meta) => {
                 self.life = Some(Life { epoch: meta.epoch, rev: meta.rev, standing });
+                self.pause = meta.pause;
                 if self.declared.as_deref() != Some(&meta.declared) {
                     self.declared = Some(Arc::new(meta.declared));
                 }
@@ -123,6 +125,18 @@ impl FlagTable {
     #[must_use]
     pub fn declared(&self) -> Option<&Arc<Declared>> {
         self.declared.as_ref()
+    }
+
+    /// The newest epoch seen.
+    #[must_use]
+    pub fn epoch(&self) -> Option<&Epoch> {
+        self.life.as_ref().map(|life| &life.epoch)
+    }
+
+    /// The pause that the last snapshot with an epoch showed.
+    #[must_use]
+    pub fn pause(&self) -> Option<&Pause> {
+        self.pause.as_ref()
     }
 
     /// How often data that had been seen were lost.

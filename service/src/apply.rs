@@ -5,11 +5,13 @@
 //!
 //! Left out: whether the callback may be believed (`callback`), and what one script can hold (the store).
 
-use crate::decision::{Decision, decide};
+use crate::Shared;
+use crate::decision::{Before, Decision, decide};
+use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::plan::Undeclared;
 use cutout_core::report::Inventory;
-use cutout_core::{Breaker, BreakerId, Callback, Declaration, Declared, MonitorSeen, Plan, plan, plan_gone};
-use cutout_flags::{Committed, Epoch, Read, Store, StoreError, Stored, Write};
+use cutout_core::{Breaker, BreakerId, Callback, Declaration, Family, MonitorSeen, Plan, plan, plan_gone};
+use cutout_flags::{Committed, Read, StoreError, Stored, Term, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub(crate) struct Applied {
     pub(crate) changed: usize,
     /// Groups that touch no breaker, each with the reason.
     pub(crate) unkeyed: Vec<String>,
+    /// New keys beyond `max_keys`: they were not taken in.
+    pub(crate) refused: BTreeSet<BreakerId>,
 }
 
 /// Why a callback was not applied. What was written of it stays: it holds, and the callback will come again.
@@ -38,9 +42,21 @@ pub(crate) enum ApplyError {
     /// The store failed.
     #[error("the store of breakers failed")]
     Store(#[from] StoreError),
+    /// Another instance has a newer breakers' file.
+    #[error(transparent)]
+    StandsBack(#[from] StandsBack),
     /// Others kept writing the same breakers.
     #[error("others wrote the same breakers in each of {ROUNDS_MAX} rounds")]
     Contended,
+}
+
+impl From<TermError> for ApplyError {
+    fn from(error: TermError) -> ApplyError {
+        match error {
+            TermError::StandsBack(stands_back) => stands_back.into(),
+            TermError::Store(error) => error.into(),
+        }
+    }
 }
 
 /// What is to be applied.
@@ -76,56 +92,44 @@ impl Subject<'_> {
 }
 
 /// Applies `callback`. When this returns, everything that follows from it is committed.
-pub(crate) async fn apply(
-    store: &dyn Store,
-    declarations: &[Declaration],
-    callback: &Callback,
-) -> Result<Applied, ApplyError> {
-    apply_one(store, declarations, Subject::Callback(callback)).await
+pub(crate) async fn apply(shared: &Shared, callback: &Callback) -> Result<Applied, ApplyError> {
+    apply_one(shared, Subject::Callback(callback)).await
 }
 
 /// Applies `inventory`: lets the breakers know which monitors it lacks. Only what a scheduled run brought before can be
 /// missed by one.
-pub(crate) async fn apply_inventory(
-    store: &dyn Store,
-    declarations: &[Declaration],
-    inventory: &Inventory,
-) -> Result<Applied, ApplyError> {
+pub(crate) async fn apply_inventory(shared: &Shared, inventory: &Inventory) -> Result<Applied, ApplyError> {
     let known: BTreeSet<u64> = inventory.monitor_ids.iter().copied().collect();
     let as_of_ms = inventory.as_of.as_millisecond();
     let mut all = Applied::default();
+    let monitors = shared.parts.store.monitors().await?;
     for (monitor_id, _) in
-        store.monitors().await?.into_iter().filter(|(id, stored)| stored.value.managed && !known.contains(id))
+        monitors.into_iter().filter(|(id, stored)| stored.value.managed && !known.contains(id))
     {
-        let applied = apply_one(store, declarations, Subject::Gone { monitor_id, as_of_ms }).await?;
+        let applied = apply_one(shared, Subject::Gone { monitor_id, as_of_ms }).await?;
         all.applied += applied.applied;
         all.changed += applied.changed;
     }
     Ok(all)
 }
 
-async fn apply_one(
-    store: &dyn Store,
-    declarations: &[Declaration],
-    subject: Subject<'_>,
-) -> Result<Applied, ApplyError> {
+async fn apply_one(shared: &Shared, subject: Subject<'_>) -> Result<Applied, ApplyError> {
+    let (store, declarations) = (&*shared.parts.store, &*shared.parts.breakers.declarations);
     let mut rounds = Rounds { wanted: first_guess(declarations, subject), ..Rounds::default() };
     for _ in 0..ROUNDS_MAX {
         let read = store.read(&rounds.wanted, Some(subject.monitor_id())).await?;
-        let Some(epoch) = read.epoch.clone() else {
-            store.declare(&Declared::from_iter(declarations)).await?;
-            continue;
-        };
-        rounds.enter(&epoch);
+        let Some(term) = in_force(shared, &read).await? else { continue };
+        rounds.enter(&term);
         let plan = subject.plan(declarations, read.monitor.as_ref().map(|stored| &stored.value))?;
         if !rounds.has_read(&plan) {
             continue;
         }
         let decisions = rounds.decide(&plan, &read);
         let monitor = monitor_write(subject.monitor_id(), &plan, &read);
-        if rounds.commit(store, &epoch, decisions, monitor).await? {
-            let applied = plan.targets.len();
-            return Ok(Applied { applied, changed: rounds.changed, unkeyed: plan.unkeyed });
+        if rounds.commit(shared, &term, decisions, monitor).await? {
+            let Rounds { changed, refused, .. } = rounds;
+            let applied = plan.targets.len() - refused.len();
+            return Ok(Applied { applied, changed, unkeyed: plan.unkeyed, refused });
         }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..RACE_PAUSE_MAX_MS))).await;
     }
@@ -147,17 +151,19 @@ struct Rounds {
     settled: BTreeSet<BreakerId>,
     /// How many flags were changed.
     changed: usize,
-    /// The epoch of the last read.
-    epoch: Option<Epoch>,
+    /// New keys that `max_keys` refuses.
+    refused: BTreeSet<BreakerId>,
+    /// The term of the last read.
+    term: Option<Term>,
 }
 
 impl Rounds {
-    /// Under another epoch nothing is left of what was written before.
-    fn enter(&mut self, epoch: &Epoch) {
-        if self.epoch.as_ref() != Some(epoch) {
+    /// Under another term nothing need be left of what was written before.
+    fn enter(&mut self, term: &Term) {
+        if self.term.as_ref() != Some(term) {
             self.settled.clear();
             self.changed = 0;
-            self.epoch = Some(epoch.clone());
+            self.term = Some(term.clone());
         }
     }
 
@@ -175,19 +181,32 @@ impl Rounds {
     fn decide(&mut self, plan: &Plan<'_>, read: &Read) -> Vec<Decision> {
         let stored: BTreeMap<&BreakerId, Option<&Stored<Breaker>>> =
             self.wanted.iter().zip(read.breakers.iter().map(Option::as_ref)).collect();
-        let open = plan.targets.iter().filter(|(id, _)| !self.settled.contains(*id));
-        let decisions = open.filter_map(|(id, (declaration, evidence))| {
-            let (policy, stored) = (&declaration.policy, stored.get(id).copied().flatten());
-            decide(id, policy, stored, read.now_ms, |breaker| breaker.apply(policy, evidence, read.now_ms))
-        });
-        decisions.collect()
+        let stored = |id: &BreakerId| stored.get(id).copied().flatten();
+        let mut families = read.families.clone();
+        self.refused = beyond_max_keys(plan, |id| stored(id).is_none(), &self.settled, &mut families);
+        let (pause, now_ms) = (pause_of(read), read.now_ms);
+        let mut decisions = Vec::new();
+        let open = |id: &BreakerId| !self.settled.contains(id) && !self.refused.contains(id);
+        for (id, (declaration, evidence)) in plan.targets.iter().filter(|(id, _)| open(id)) {
+            let policy = &declaration.policy;
+            let family = families.entry(id.name().to_owned()).or_default();
+            let hold = pause.or_else(|| family.hold(policy));
+            let before = Before { stored: stored(id), shown: None, hold, now_ms };
+            let decision =
+                decide(id, policy, &before, |breaker| breaker.apply(policy, evidence, hold, now_ms));
+            if let Some(decision) = decision {
+                family.count(decision.closed.0, decision.closed.1);
+                decisions.push(decision);
+            }
+        }
+        decisions
     }
 
     /// Writes. True: all of it was taken. False: what was refused is wanted in the next round.
     async fn commit(
         &mut self,
-        store: &dyn Store,
-        epoch: &Epoch,
+        shared: &Shared,
+        term: &Term,
         decisions: Vec<Decision>,
         monitor: Option<Write>,
     ) -> Result<bool, StoreError> {
@@ -196,8 +215,9 @@ impl Rounds {
         if writes.is_empty() {
             return Ok(true);
         }
-        // Another epoch shows in the next read as well, which then starts over.
-        let Committed::Taken(taken) = store.commit(epoch, &writes).await? else { return Ok(false) };
+        // Another term shows in the next read as well, which then starts over.
+        let committed = shared.parts.store.commit(term, &writes).await?;
+        let Committed::Taken(taken) = committed else { return Ok(false) };
         let refused = decisions.iter().zip(&taken).filter(|(_, taken)| !**taken);
         let refused: BTreeSet<BreakerId> = refused.map(|(decision, _)| decision.id.clone()).collect();
         for decision in decisions.iter().filter(|decision| !refused.contains(&decision.id)) {
@@ -208,6 +228,23 @@ impl Rounds {
         self.wanted.extend(refused);
         Ok(taken.iter().all(|taken| *taken))
     }
+}
+
+/// Counts the plan's new keys into their families. Yields those that `max_keys` refuses.
+fn beyond_max_keys(
+    plan: &Plan<'_>,
+    is_new: impl Fn(&BreakerId) -> bool,
+    settled: &BTreeSet<BreakerId>,
+    families: &mut BTreeMap<String, Family>,
+) -> BTreeSet<BreakerId> {
+    let news = plan.targets.iter().filter(|(id, (_, evidence))| {
+        is_new(id) && !settled.contains(*id) && (!evidence.groups.is_empty() || evidence.claim.is_some())
+    });
+    let refused = news.filter(|(id, (declaration, _))| {
+        let family = families.entry(id.name().to_owned()).or_default();
+        family.grow(&declaration.policy, 1) > 0
+    });
+    refused.map(|(id, _)| id.clone()).collect()
 }
 
 /// What is to be remembered of the monitor, if that is news.

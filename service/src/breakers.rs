@@ -11,7 +11,7 @@ mod values;
 use crate::duration;
 use cutout_core::breaker::{MIN_OPEN_MAX_MS, Muted, NoData, OnVanished, OpenOn};
 use cutout_core::declaration::{NAME_LEN_MAX, is_breaker_name};
-use cutout_core::{Declaration, Policy, Problems};
+use cutout_core::{BreakerId, Declaration, Declared, Mode, OnStale, Policy, Problems};
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 use values::{Mistakes, Value};
@@ -21,6 +21,13 @@ pub const RAMP_MIN_MS: i64 = 1000;
 /// The longest ramp: a day.
 pub const RAMP_MAX_MS: i64 = 86_400_000;
 
+/// The shortest age at which a signal may go stale: several scheduled runs must have failed by then.
+pub const MAX_AGE_MIN_MS: i64 = 300_000;
+/// The longest one: a week.
+pub const MAX_AGE_MAX_MS: i64 = 7 * 86_400_000;
+/// The most keys that `max_keys` may allow.
+pub const MAX_KEYS_LIMIT: u64 = 1_000_000;
+
 const OPEN_ON: [(&str, OpenOn); 2] = [("alert", OpenOn::Alert), ("warn", OpenOn::Warn)];
 const NO_DATA: [(&str, NoData); 3] =
     [("hold", NoData::Hold), ("open", NoData::Open), ("close", NoData::Close)];
@@ -29,17 +36,59 @@ const ON_VANISHED: [(&str, OnVanished); 3] =
 
 const MUTED: [(&str, Muted); 2] = [("follow", Muted::Follow), ("hold", Muted::Hold)];
 
+const ON_STALE: [(&str, OnStale); 3] =
+    [("half-open", OnStale::HalfOpen), ("hold", OnStale::Hold), ("close", OnStale::Close)];
+const MODE: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("watch", Mode::Watch)];
+
 /// The settings of a breaker.
-const SETTINGS: [&str; 10] =
-    ["key", "min_open", "monitors", "muted", "name", "no_data", "on_vanished", "open_on", "ramp", "where"];
-/// Those that later versions will know.
-const SETTINGS_LATER: [&str; 7] = ["max_age", "max_keys", "max_open", "mode", "on_stale", "probe", "refuse"];
+const SETTINGS: [&str; 17] = [
+    "key",
+    "max_age",
+    "max_keys",
+    "max_open",
+    "min_open",
+    "mode",
+    "monitors",
+    "muted",
+    "name",
+    "no_data",
+    "on_stale",
+    "on_vanished",
+    "open_on",
+    "probe",
+    "ramp",
+    "refuse",
+    "where",
+];
+
+/// What a breakers' file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Breakers {
+    /// Of several files at work the one with the highest revision rules; 0: the file has none.
+    pub revision: u64,
+    /// The breakers.
+    pub declarations: Vec<Declaration>,
+}
+
+impl Breakers {
+    /// The declaration of a breaker; none: it is not declared.
+    #[must_use]
+    pub fn declaration(&self, id: &BreakerId) -> Option<&Declaration> {
+        self.declarations.iter().find(|declaration| declaration.name == id.name())
+    }
+
+    /// What is published of it.
+    #[must_use]
+    pub fn declared(&self) -> Declared {
+        Declared::new(self.revision, &self.declarations)
+    }
+}
 
 /// Reads the text of a breakers' file. `file` is its name, for the mistakes.
 ///
 /// # Errors
 /// All mistakes, each with its line.
-pub fn parse(file: &str, text: &str) -> Result<Vec<Declaration>, Problems> {
+pub fn parse(file: &str, text: &str) -> Result<Breakers, Problems> {
     let mut mistakes = Mistakes::new(file, text);
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
@@ -47,10 +96,12 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Declaration>, Problems> {
     }
     if !syntax.is_empty() {
         // What the parser made of a broken file would only bring mistakes that nobody made.
-        return mistakes.or(Vec::new());
+        return mistakes.or(Breakers::default());
     }
     let document = document.get_ref();
-    mistakes.refuse_others(document, "the file", &["breaker"], &["revision"]);
+    mistakes.refuse_others(document, "the file", &["breaker", "revision"]);
+    let revision =
+        document.get("revision").and_then(|value| mistakes.number(value, "revision", 1, u64::MAX >> 12));
     let breakers = match document.get("breaker") {
         Some(value) => mistakes.list(value, "breaker").unwrap_or_default(),
         None => &[],
@@ -65,7 +116,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Declaration>, Problems> {
         let declaration = declaration(&mut mistakes, breaker, table, &mut lines);
         declarations.push(declaration);
     }
-    mistakes.or(declarations)
+    mistakes.or(Breakers { revision: revision.unwrap_or_default(), declarations })
 }
 
 /// One `[[breaker]]`. `lines` holds the line of each name so far.
@@ -77,7 +128,7 @@ fn declaration(
 ) -> Declaration {
     let name = name(mistakes, place, table, lines);
     let of = if name.is_empty() { "a breaker".to_owned() } else { format!("breaker {name}") };
-    mistakes.refuse_others(table, &of, &SETTINGS, &SETTINGS_LATER);
+    mistakes.refuse_others(table, &of, &SETTINGS);
     let (monitor_ids, monitor_tags) = match table.get("monitors") {
         Some(monitors) => monitors_of(mistakes, monitors, &of),
         None => {
@@ -128,7 +179,7 @@ fn monitors_of(
     of: &str,
 ) -> (BTreeSet<u64>, BTreeSet<String>) {
     let Some(table) = mistakes.table(value, "monitors") else { return Default::default() };
-    mistakes.refuse_others(table, "monitors", &["ids", "tags"], &[]);
+    mistakes.refuse_others(table, "monitors", &["ids", "tags"]);
     let (ids, tags) = (table.get("ids"), table.get("tags"));
     let named = |value: Option<&Value<'_>>| {
         value.and_then(|value| value.get_ref().as_array()).is_some_and(|list| !list.is_empty())
@@ -174,21 +225,52 @@ fn only(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> BTreeMap<String, BTre
 /// How the breaker decides; what is not set is as in [`Policy::default`].
 fn policy(mistakes: &mut Mistakes<'_>, table: &DeTable<'_>) -> Policy {
     let default = Policy::default();
-    let open_on = table.get("open_on").and_then(|value| mistakes.choice(value, "open_on", &OPEN_ON));
-    let no_data = table.get("no_data").and_then(|value| mistakes.choice(value, "no_data", &NO_DATA));
-    let on_vanished =
-        table.get("on_vanished").and_then(|value| mistakes.choice(value, "on_vanished", &ON_VANISHED));
-    let muted = table.get("muted").and_then(|value| mistakes.choice(value, "muted", &MUTED));
+    let open_on = table.get("open_on").and_then(|value| open_on(mistakes, value));
     let min_open_ms = time_ms(mistakes, table, "min_open", 0, MIN_OPEN_MAX_MS);
     let ramp_ms = time_ms(mistakes, table, "ramp", RAMP_MIN_MS, RAMP_MAX_MS);
+    let max_age_ms = time_ms(mistakes, table, "max_age", MAX_AGE_MIN_MS, MAX_AGE_MAX_MS);
+    let probe_ppm = table.get("probe").and_then(|value| mistakes.percent(value, "probe"));
+    let max_open_ppm = table.get("max_open").and_then(|value| mistakes.percent(value, "max_open"));
+    let max_keys =
+        table.get("max_keys").and_then(|value| mistakes.number(value, "max_keys", 1, MAX_KEYS_LIMIT));
     Policy {
         open_on: open_on.unwrap_or(default.open_on),
-        no_data: no_data.unwrap_or(default.no_data),
+        no_data: mistakes.choice_of(table, "no_data", &NO_DATA).unwrap_or(default.no_data),
         min_open_ms: min_open_ms.unwrap_or(default.min_open_ms),
         ramp_ms: ramp_ms.unwrap_or(default.ramp_ms),
-        muted: muted.unwrap_or(default.muted),
-        on_vanished: on_vanished.unwrap_or(default.on_vanished),
+        muted: mistakes.choice_of(table, "muted", &MUTED).unwrap_or(default.muted),
+        on_vanished: mistakes.choice_of(table, "on_vanished", &ON_VANISHED).unwrap_or(default.on_vanished),
+        max_age_ms: max_age_ms.unwrap_or(default.max_age_ms),
+        on_stale: mistakes.choice_of(table, "on_stale", &ON_STALE).unwrap_or(default.on_stale),
+        probe_ppm: probe_ppm.unwrap_or(default.probe_ppm),
+        mode: mistakes.choice_of(table, "mode", &MODE).unwrap_or(default.mode),
+        refuse: table.get("refuse").map(|value| refuse(mistakes, value)).unwrap_or_default(),
+        max_open_ppm: max_open_ppm.unwrap_or(default.max_open_ppm),
+        max_keys: max_keys.unwrap_or(default.max_keys),
     }
+}
+
+/// `open_on`: a word, or a list of words of which the mildest counts; what is worse opens as well.
+fn open_on(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> Option<OpenOn> {
+    if value.get_ref().as_array().is_none() {
+        return mistakes.choice(value, "open_on", &OPEN_ON);
+    }
+    let words = mistakes.list(value, "open_on").unwrap_or_default();
+    if words.is_empty() {
+        mistakes.note(value.span().start, "open_on is empty, so nothing would open it");
+    }
+    let chosen: Vec<Option<OpenOn>> =
+        words.iter().map(|word| mistakes.choice(word, "an entry of open_on", &OPEN_ON)).collect();
+    let warn = chosen.contains(&Some(OpenOn::Warn));
+    chosen.into_iter().collect::<Option<Vec<_>>>().map(|_| if warn { OpenOn::Warn } else { OpenOn::Alert })
+}
+
+/// The operation classes that are refused.
+fn refuse(mistakes: &mut Mistakes<'_>, value: &Value<'_>) -> BTreeSet<String> {
+    if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+        mistakes.note(value.span().start, "refuse is empty: leave it out to refuse all classes");
+    }
+    mistakes.texts(value, "refuse").into_iter().collect()
 }
 
 /// A duration within its limits; none if it is not set, or wrong.

@@ -106,6 +106,9 @@ impl Refusal {
             Refusal::NotApplied(ApplyError::Undeclared(undeclared)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, undeclared.to_string())
             }
+            Refusal::NotApplied(ApplyError::StandsBack(_)) => {
+                fixed(StatusCode::SERVICE_UNAVAILABLE, "another instance has newer settings: send it again")
+            }
             Refusal::NotApplied(ApplyError::Store(_) | ApplyError::Contended) => {
                 fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again")
             }
@@ -120,10 +123,9 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Ok(message) => message,
         Err(refusal) => return turn_away(&refusal, None, started),
     };
-    let (store, declarations) = (&*shared.parts.store, &shared.parts.declarations);
     let applied = match &message {
-        Message::Callback(callback) => apply::apply(store, declarations, callback).await,
-        Message::Inventory(inventory) => apply::apply_inventory(store, declarations, inventory).await,
+        Message::Callback(callback) => apply::apply(&shared, callback).await,
+        Message::Inventory(inventory) => apply::apply_inventory(&shared, inventory).await,
     };
     match applied {
         Ok(applied) => accept(&applied, &message, started),
@@ -166,7 +168,16 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
-    let Applied { applied, changed, unkeyed } = applied;
+    let Applied { applied, changed, unkeyed, refused } = applied;
+    if let Some(first) = refused.first() {
+        let (monitor_id, keys, first) = (message.monitor_id(), refused.len(), first.as_str());
+        tracing::error!(
+            monitor_id,
+            keys,
+            first,
+            "new keys beyond max_keys are refused: nothing protects them"
+        );
+    }
     let (kind, groups) = match message {
         Message::Callback(callback) => {
             ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))

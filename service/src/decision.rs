@@ -3,8 +3,8 @@
 //! Core decides; this turns "before" and "after" into a write, and is the one place that logs transitions. A
 //! transition is logged when its write is taken, so that of several instances exactly one logs it.
 
-use cutout_core::{Breaker, BreakerId, Cause, Policy, Transition};
-use cutout_flags::{Stored, Write};
+use cutout_core::{Breaker, BreakerId, Cause, Flag, Hold, Policy, State, Transition};
+use cutout_flags::{Publish, Stored, Write};
 
 /// A decision that has something to write.
 pub(crate) struct Decision {
@@ -12,34 +12,62 @@ pub(crate) struct Decision {
     pub(crate) id: BreakerId,
     /// The record, and the flag if callers see a change.
     pub(crate) write: Write,
-    /// Whether the write publishes a flag.
+    /// Whether the write publishes a change of the flag.
     pub(crate) publishes: bool,
     /// When time alone will bring the next change, Unix milliseconds of the store's clock.
     pub(crate) next_at_ms: Option<i64>,
+    /// Whether the breaker was closed before and is closed after it.
+    pub(crate) closed: (bool, bool),
     transitions: Vec<Transition>,
 }
 
-/// Lets `act` change a breaker (none stored: a new one) as of `now_ms`, the store's clock. None: nothing changed.
+/// What is known of a breaker before a decision.
+pub(crate) struct Before<'a> {
+    /// Its record; none: it is new.
+    pub(crate) stored: Option<&'a Stored<Breaker>>,
+    /// Its flag as it is published, where that is known; otherwise the record tells.
+    pub(crate) shown: Option<&'a Flag>,
+    /// What keeps signals from opening it.
+    pub(crate) hold: Option<Hold>,
+    /// The store's clock, Unix milliseconds.
+    pub(crate) now_ms: i64,
+}
+
+/// Lets `act` change a breaker. None: nothing changed that is worth a write.
 pub(crate) fn decide(
     id: &BreakerId,
     policy: &Policy,
-    stored: Option<&Stored<Breaker>>,
-    now_ms: i64,
+    before: &Before<'_>,
     act: impl FnOnce(&mut Breaker) -> Vec<Transition>,
 ) -> Option<Decision> {
-    let before = stored.map_or_else(|| Breaker::new(now_ms), |stored| stored.value.clone());
-    let mut record = before.clone();
+    let Before { stored, shown, hold, now_ms } = before;
+    let old = stored.map_or_else(|| Breaker::new(*now_ms), |stored| stored.value.clone());
+    let mut record = old.clone();
     let transitions = act(&mut record);
-    if record == before {
+    let flag = record.flag(policy, *hold);
+    let old_flag = shown.cloned().unwrap_or_else(|| old.flag(policy, *hold));
+    let is_misshown = shown.is_some_and(|shown| *shown != flag && !flag.is_refresh_of(shown));
+    if transitions.is_empty() && !is_misshown && !record.is_worth_writing(&old, policy) {
         return None;
     }
-    let flag = record.flag(policy);
+    let next_at_ms = flag.next_change_ms();
+    let closed = (old.state() == State::Closed, record.state() == State::Closed);
     // A new breaker's flag is published even if it is closed: readers then tell a known breaker from a lost one.
-    let publishes = stored.is_none() || flag != before.flag(policy);
-    let next_at_ms = flag.next.map(|next| next.at_ms);
-    let expected = stored.map_or(0, |stored| stored.revision);
-    let write = Write::Breaker { id: id.clone(), expected, record, flag: publishes.then_some(flag) };
-    Some(Decision { id: id.clone(), write, publishes, next_at_ms, transitions })
+    let flag = match stored {
+        Some(_) if flag == old_flag => None,
+        Some(_) if flag.is_refresh_of(&old_flag) => Some(Publish::Refresh(flag)),
+        _ => Some(Publish::Change(flag)),
+    };
+    let publishes = matches!(flag, Some(Publish::Change(_)));
+    let write = Write::Breaker {
+        id: id.clone(),
+        expected: stored.map_or(0, |stored| stored.revision),
+        record,
+        flag,
+        not_closed_by: i64::from(closed.0) - i64::from(closed.1),
+        audit: transitions.clone(),
+    };
+    Some(Decision { id: id.clone(), write, publishes, next_at_ms, closed, transitions })
 }
 
 impl Decision {
@@ -53,8 +81,20 @@ impl Decision {
                 Cause::HintLapsed => ("hint_lapsed", None),
                 Cause::RampEnded => ("ramp_ended", None),
                 Cause::MinOpenEnded => ("min_open_ended", None),
+                Cause::Stale => ("stale", None),
+                Cause::OverrideEnded => ("override_ended", None),
+                Cause::Person { by, why, act } => {
+                    tracing::info!(breaker, %from, %to, at_ms, cause = "person", act, by, why, "transition");
+                    continue;
+                }
             };
             tracing::info!(breaker, %from, %to, at_ms, cause, monitor_id, "transition");
+        }
+        if let Write::Breaker { record, id, .. } = &self.write
+            && let Some(hold) = record.held()
+            && self.publishes
+        {
+            tracing::warn!(breaker = id.as_str(), ?hold, "a signal fires and the breaker is held closed");
         }
     }
 }

@@ -28,14 +28,18 @@ mod backoff;
 mod chain;
 mod decision;
 mod nearest;
+mod order;
+mod people;
 mod probes;
+mod sweep;
+mod term;
 mod timers;
 
 use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
-use cutout_core::{Declaration, Declared};
-use cutout_flags::{Follower, Store};
+use cutout_core::{BreakerId, Flag, Order, Pause};
+use cutout_flags::{Follower, Sink, Store, Synced, Update};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -43,15 +47,18 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use url::Url;
 
+pub use breakers::Breakers;
+pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};
 pub use settings::Settings;
+pub use term::StandsBack;
 
 /// What a service is made of.
 pub struct Parts {
     /// Where breakers and flags are kept.
     pub store: Arc<dyn Store>,
     /// The breakers.
-    pub declarations: Vec<Declaration>,
+    pub breakers: Breakers,
     /// Any of these may have signed a callback.
     pub secrets: Vec<Secret>,
     /// The URL that monitors name; callbacks sent to another are refused. None: not checked.
@@ -62,7 +69,7 @@ impl fmt::Debug for Parts {
     /// Without the store, whose URL may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
-            .field("declarations", &self.declarations)
+            .field("breakers", &self.breakers)
             .field("secrets", &self.secrets)
             .field("public_url", &self.public_url.as_ref().map(Url::as_str))
             .finish_non_exhaustive()
@@ -79,15 +86,18 @@ pub struct Service {
 #[derive(Debug)]
 struct Shared {
     parts: Parts,
-    /// Whether the breakers were declared in the store since the start.
+    /// Whether the breakers were declared in the store since the start, and every flag says what they mean.
     declared: AtomicBool,
+    /// What people have ordered.
+    people: people::People,
 }
 
 impl Service {
     /// A service that does nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Service {
-        Service { shared: Arc::new(Shared { parts, declared: AtomicBool::new(false) }) }
+        let (declared, people) = (AtomicBool::new(false), people::People::default());
+        Service { shared: Arc::new(Shared { parts, declared, people }) }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -102,35 +112,86 @@ impl Service {
         probes::router(self.shared.clone())
     }
 
-    /// Declares the breakers, follows their flags, and does what time alone brings. Never returns; dropped to stop.
-    /// Callbacks are also taken without it, but half-open would then not end in the store.
+    /// Carries out what a person orders of one breaker, and yields the flag that callers see then. Whoever calls this has
+    /// made sure who the person is.
+    ///
+    /// # Errors
+    /// [`OrderError`]; then nothing was written.
+    pub async fn order(&self, id: &BreakerId, order: &Order) -> Result<Flag, OrderError> {
+        order::obey(&self.shared, id, order).await
+    }
+
+    /// Pauses the scope: until `until_ms` (Unix milliseconds of the store's clock; none: until somebody resumes) no signal
+    /// opens anything. What is open recovers as its signals say, and people may still force states.
+    ///
+    /// # Errors
+    /// [`OrderError`]
+    pub async fn pause(&self, by: &str, why: &str, until_ms: Option<i64>) -> Result<Pause, OrderError> {
+        order::pause(&self.shared, by, why, until_ms).await
+    }
+
+    /// Ends the pause: what fires opens at once.
+    ///
+    /// # Errors
+    /// [`OrderError`]
+    pub async fn resume(&self, by: &str, why: &str) -> Result<(), OrderError> {
+        order::resume(&self.shared, by, why).await
+    }
+
+    /// Declares the breakers, follows their flags, does what time alone brings, and brings back what people had ordered
+    /// when the store loses it. Never returns; dropped to stop. Callbacks are also taken without it, but half-open
+    /// would then not end in the store.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         async move {
             let due = Arc::new(timers::Due::default());
-            let follower = Follower::new(shared.parts.store.clone(), due.clone());
-            tokio::join!(declare(&shared), follower.run(), timers::run(&shared, &due));
+            let watch = Arc::new(Watch { due: due.clone(), shared: shared.clone() });
+            let follower = Follower::new(shared.parts.store.clone(), watch);
+            let timers = timers::run(&shared, &due);
+            tokio::join!(declare(&shared), follower.run(), timers, people::run(&shared));
         }
     }
 }
 
-/// Declares the breakers, however long the store is away.
+/// What this instance learns from the flags.
+struct Watch {
+    due: Arc<timers::Due>,
+    shared: Arc<Shared>,
+}
+
+impl Sink for Watch {
+    fn update(&self, updates: &[Update]) {
+        self.due.update(updates);
+        self.shared.people.update(updates);
+    }
+
+    fn synced(&self, at: &Synced) {
+        self.due.synced(at);
+        self.shared.people.synced(at);
+    }
+}
+
+/// Declares the breakers, however long the store is away, and makes the flags say what they mean.
 async fn declare(shared: &Shared) {
-    let declared = Declared::from_iter(&shared.parts.declarations);
     let mut backoff = backoff::Backoff::default();
+    let mut told = false;
     loop {
-        match shared.parts.store.declare(&declared).await {
-            Ok(epoch) => {
+        let declared = async {
+            let term = term::declare(shared).await?;
+            sweep::sweep(shared).await?;
+            Ok::<_, term::TermError>(term)
+        };
+        match declared.await {
+            Ok(term) => {
                 shared.declared.store(true, Relaxed);
-                tracing::info!(
-                    breakers = shared.parts.declarations.len(),
-                    epoch = epoch.as_str(),
-                    "declared"
-                );
+                let breakers = shared.parts.breakers.declarations.len();
+                tracing::info!(breakers, epoch = term.epoch.as_str(), revision = term.revision, "declared");
                 return;
             }
             Err(error) => {
-                tracing::error!(error = %chain::Chain(&error), "the breakers cannot be declared: trying again");
+                if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {
+                    tracing::error!(error = %chain::Chain(&error), "the breakers cannot be declared: trying again");
+                }
                 backoff.wait().await;
             }
         }

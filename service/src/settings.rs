@@ -4,10 +4,11 @@
 //! variable and the remedy, never the value of a secret. Nothing here reads the environment or a file by itself: both
 //! are arguments.
 
+use crate::breakers::{self, Breakers};
 use crate::chain::Chain;
-use crate::{Parts, breakers, nearest};
+use crate::{Parts, nearest};
+use cutout_core::Problems;
 use cutout_core::webhook::Secret;
-use cutout_core::{Declaration, Problems};
 use cutout_flags::{MEMORY_URL, Store};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,12 +53,12 @@ impl Settings {
         let mut reader = Reader { variables, problems: Problems::default() };
         reader.refuse_others();
         let listen = reader.listen();
-        let declarations = reader.declarations(read_file);
+        let breakers = reader.breakers(read_file);
         let secrets = reader.secrets();
         let public_url = reader.public_url();
         // Without a store there is a note that says why.
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
-        let parts = Parts { store, declarations, secrets, public_url };
+        let parts = Parts { store, breakers, secrets, public_url };
         reader.problems.or(Settings { listen, parts })
     }
 }
@@ -103,20 +104,20 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn declarations(&mut self, read_file: ReadFile<'_>) -> Vec<Declaration> {
+    fn breakers(&mut self, read_file: ReadFile<'_>) -> Breakers {
         let Some(path) = self.required(BREAKERS, "the path of the file that declares the breakers") else {
-            return Vec::new();
+            return Breakers::default();
         };
-        let declarations = match read_file(Path::new(path)) {
+        let breakers = match read_file(Path::new(path)) {
             Ok(text) => breakers::parse(path, &text),
             Err(error) => {
                 self.problems.note(format!("{BREAKERS}: the file {path} cannot be read: {error}"));
-                return Vec::new();
+                return Breakers::default();
             }
         };
-        declarations.unwrap_or_else(|problems| {
+        breakers.unwrap_or_else(|problems| {
             self.problems.extend(problems);
-            Vec::new()
+            Breakers::default()
         })
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::read(&variables.collect(), &|path| match path.to_str() {
             Some("/etc/good.toml") => Ok(FILE.to_owned()),
-            Some("/etc/bad.toml") => Ok(format!("{FILE}mode = \"watch\"\nramp = 5\n")),
+            Some("/etc/bad.toml") => Ok(format!("{FILE}mode = \"dry-run\"\nramp = 5\n")),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         })
     }
@@ -222,7 +223,7 @@ mod tests {
         let settings = read(&all).unwrap();
         assert_eq!(settings.listen.to_string(), "[::1]:9");
         assert_eq!(settings.parts.public_url.as_ref().map(Url::as_str), Some("https://a.example/cb"));
-        assert_eq!((settings.parts.secrets.len(), settings.parts.declarations.len()), (2, 1));
+        assert_eq!((settings.parts.secrets.len(), settings.parts.breakers.declarations.len()), (2, 1));
     }
 
     #[test]
@@ -239,7 +240,7 @@ mod tests {
             "CUTOUT_OPERATORS is not yet supported",
             "CUTOUT_REDIS_ULR is not a setting: did you mean CUTOUT_REDIS_URL?",
             "CUTOUT_LISTEN is an IP address and a port",
-            "/etc/bad.toml, line 4: mode of breaker a is not yet supported",
+            "/etc/bad.toml, line 4: mode is one of enforce, watch",
             "/etc/bad.toml, line 5: ramp is a text",
             "CUTOUT_SIGNING_SECRETS, entry 2: a signing secret starts with whsec_",
             "CUTOUT_SIGNING_SECRETS, entry 3: a signing secret starts with whsec_",

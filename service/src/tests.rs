@@ -1,25 +1,30 @@
 //! The service against the memory store: what a sender is answered and what is then in the store.
 
 use crate::callback::{BODY_MAX_BYTES, CALLBACK_PATH};
-use crate::{Parts, Service};
+use crate::{Breakers, Parts, Service};
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use cutout_core::webhook::{self, Secret};
-use cutout_core::{BreakerId, Declaration, Declared, MonitorSeen, State};
+use cutout_core::{BreakerId, Cause, Declared, MonitorSeen, Pause, Policy, State};
 use cutout_flags::{
-    Change, Committed, Epoch, MemoryStore, Position, Published, Read, Snapshot, Store, StoreError, Stored,
+    Change, Committed, MemoryStore, Position, Published, Read, Snapshot, Store, StoreError, Stored, Term,
     Write,
 };
 use http::{Request, StatusCode, header};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
+
+mod bounds;
+mod files;
+mod people;
+mod staleness;
 
 const URL: &str = "https://service-a.example/dd_circuit_breaker/callback";
 const MONITOR: u64 = 5_200_001;
@@ -28,18 +33,18 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const RAMP_MS: i64 = 300;
 
 /// `bank-charge` by bank for one monitor and a tag, `fleet` for all monitors from 100 to 131.
-fn declarations() -> Vec<Declaration> {
+fn breakers() -> Breakers {
     let text = format!(
         "[[breaker]]\nname = \"bank-charge\"\nkey = [\"bank_code\"]\n\
          monitors = {{ ids = [{MONITOR}], tags = [\"cutout:bank\"] }}\n\
          [[breaker]]\nname = \"fleet\"\nmonitors = {{ ids = {:?} }}\n",
         (100..132).collect::<Vec<u64>>()
     );
-    let mut declarations = crate::breakers::parse("b.toml", &text).unwrap();
-    for declaration in &mut declarations {
+    let mut breakers = crate::breakers::parse("b.toml", &text).unwrap();
+    for declaration in &mut breakers.declarations {
         (declaration.policy.min_open_ms, declaration.policy.ramp_ms) = (0, RAMP_MS);
     }
-    declarations
+    breakers
 }
 
 fn secret() -> Secret {
@@ -47,8 +52,42 @@ fn secret() -> Secret {
 }
 
 fn service(store: Arc<dyn Store>) -> Service {
+    service_of(store, breakers())
+}
+
+fn service_of(store: Arc<dyn Store>, breakers: Breakers) -> Service {
     let public_url = Some(URL.parse().unwrap());
-    Service::new(Parts { store, declarations: declarations(), secrets: vec![secret()], public_url })
+    Service::new(Parts { store, breakers, secrets: vec![secret()], public_url })
+}
+
+/// The same breakers with other settings.
+fn breakers_with(revision: u64, change: impl Fn(&mut Policy)) -> Breakers {
+    let mut breakers = Breakers { revision, ..breakers() };
+    breakers.declarations.iter_mut().for_each(|declaration| change(&mut declaration.policy));
+    breakers
+}
+
+/// A running service; it stops when this is dropped.
+struct Running(tokio::task::JoinHandle<()>);
+
+impl Running {
+    fn start(service: &Service) -> Running {
+        Running(tokio::spawn(service.run()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A store whose clock runs ahead of this machine's as far as a test says.
+fn shifted_store() -> (MemoryStore, Arc<AtomicI64>) {
+    let shift_ms = Arc::new(AtomicI64::new(0));
+    let shift = Arc::clone(&shift_ms);
+    let clock = move || Timestamp::now().as_millisecond() + shift.load(SeqCst);
+    (MemoryStore::with_clock(Arc::new(clock)), shift_ms)
 }
 
 /// A callback whose groups all changed `ago_s` seconds before now.
@@ -130,13 +169,17 @@ async fn a_later_report_of_the_same_is_remembered_but_is_no_change_for_callers()
     let store = Arc::new(MemoryStore::new());
     let service = service(store.clone());
     send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert")], 60)).await;
-    let before = flags(&*store).await;
+    let shown = async || {
+        let published = flags(&*store).await["bank-charge/0001"].clone();
+        (published.rev, published.flag.state, published.flag.since_ms)
+    };
+    let before = shown().await;
     let later = send(&service, &callback(MONITOR, &[("bank_code:0001", "Alert")], 5)).await;
     assert_eq!(later, (StatusCode::OK, json!({"applied": 1, "changed": 0})));
-    assert_eq!(flags(&*store).await, before);
+    assert_eq!(shown().await, before);
     // What was remembered of it makes a report from between the two an old one.
     send(&service, &callback(MONITOR, &[("bank_code:0001", "OK")], 30)).await;
-    assert_eq!(flags(&*store).await, before);
+    assert_eq!(shown().await, before);
 }
 
 #[tokio::test]
@@ -271,7 +314,7 @@ async fn a_group_that_two_reports_lack_has_vanished_and_no_longer_keeps_its_brea
     assert_eq!(flags(&*store).await["bank-charge/0001"].flag.state, State::Open);
     let second = send(&service, &callback(MONITOR, &[("bank_code:0002", "OK")], 40)).await;
     assert_eq!(second, (StatusCode::OK, json!({"applied": 2, "changed": 1})));
-    let flag = flags(&*store).await["bank-charge/0001"].flag;
+    let flag = flags(&*store).await["bank-charge/0001"].flag.clone();
     assert_eq!((flag.state, flag.ramp), (State::HalfOpen, None));
 }
 
@@ -334,7 +377,7 @@ async fn after_a_loss_of_all_data_the_breakers_are_declared_again() {
     store.lose_everything();
     assert_eq!(send(&service, &body).await.1, json!({"applied": 1, "changed": 1}));
     let meta = store.snapshot().await.unwrap().meta.unwrap();
-    assert_eq!(meta.declared, Declared::from_iter(&declarations()));
+    assert_eq!(meta.declared, breakers().declared());
 }
 
 /// What a [`Disturbed`] store does on its way.
@@ -387,7 +430,7 @@ impl Disturbed {
 
 #[async_trait]
 impl Store for Disturbed {
-    async fn declare(&self, declared: &Declared) -> Result<Epoch, StoreError> {
+    async fn declare(&self, declared: &Declared) -> Result<Term, StoreError> {
         self.inner.declare(declared).await
     }
 
@@ -409,7 +452,7 @@ impl Store for Disturbed {
         self.inner.monitors().await
     }
 
-    async fn commit(&self, epoch: &Epoch, writes: &[Write]) -> Result<Committed, StoreError> {
+    async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let before = self.commits.fetch_add(1, SeqCst);
         match (self.disturbance(), before) {
             (Disturbance::Rival | Disturbance::RivalThenLoss, 0) => {
@@ -420,7 +463,11 @@ impl Store for Disturbed {
             (Disturbance::Race, _) => return Ok(Committed::Taken(vec![false; writes.len()])),
             _ => {}
         }
-        self.inner.commit(epoch, writes).await
+        self.inner.commit(term, writes).await
+    }
+
+    async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
+        self.inner.set_pause(pause, cause, at_ms).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
@@ -545,13 +592,8 @@ async fn a_record_that_cannot_be_read_holds_up_no_other_timer() {
 
 #[tokio::test]
 async fn a_hint_that_no_report_agrees_with_lapses_in_the_store() {
-    // The store's clock runs ahead of this machine's: the timers go by the store's.
-    let shift_ms = Arc::new(std::sync::atomic::AtomicI64::new(0));
-    let clock = {
-        let shift_ms = shift_ms.clone();
-        move || Timestamp::now().as_millisecond() + shift_ms.load(SeqCst)
-    };
-    let store = MemoryStore::with_clock(Arc::new(clock));
+    // The timers go by the store's clock.
+    let (store, shift_ms) = shifted_store();
     let service = service(Arc::new(store.clone()));
     send(&service, &hint(MONITOR, "0001")).await;
     wait_for(&store, State::Open).await;

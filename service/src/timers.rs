@@ -7,9 +7,10 @@
 use crate::Shared;
 use crate::backoff::Backoff;
 use crate::chain::Chain;
-use crate::decision::{Decision, decide};
+use crate::decision::{Before, Decision, decide};
+use crate::term::pause_of;
 use cutout_core::{Breaker, BreakerId};
-use cutout_flags::{Committed, Read, Sink, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write};
+use cutout_flags::{Committed, Read, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,11 +49,13 @@ impl Entry {
     }
 }
 
-impl Sink for Due {
-    fn update(&self, updates: &[Update]) {
+impl Due {
+    /// Takes in flags that changed.
+    pub(crate) fn update(&self, updates: &[Update]) {
         let mut queue = self.queue();
         for Update { id, flag } in updates {
-            let next = flag.as_ref().and_then(|published| Some((published.rev, published.flag.next?.at_ms)));
+            let next =
+                flag.as_ref().and_then(|published| Some((published.rev, published.flag.next_change_ms()?)));
             match next {
                 Some((rev, at_ms)) => queue.entries.insert(id.clone(), Entry::new(rev, at_ms)),
                 None => queue.entries.remove(id),
@@ -62,13 +65,12 @@ impl Sink for Due {
         self.changed.notify_one();
     }
 
-    fn synced(&self, at: &Synced) {
+    /// Takes in what the store's clock says.
+    pub(crate) fn synced(&self, at: &Synced) {
         self.queue().offset_ms = at.offset_ms;
         self.changed.notify_one();
     }
-}
 
-impl Due {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Every change of the queue is one step, so a panic leaves it whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -156,8 +158,10 @@ async fn advance_singly(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]
 async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Result<bool, StoreError> {
     let ids: Vec<BreakerId> = batch.iter().map(|(id, _)| id.clone()).collect();
     let read = shared.parts.store.read(&ids, None).await?;
-    let Some(epoch) = read.epoch.clone() else {
-        // All data are lost, what was due with them. Flags that come again bring their own.
+    let own = read.term.clone().filter(|term| term.revision == shared.parts.breakers.revision);
+    let Some(term) = own else {
+        // All data are lost, what was due with them; flags that come again bring their own. Or another breakers' file
+        // is declared: a newer one's instance does this, and an older one is about to be replaced by this one's.
         batch.iter().for_each(|(id, entry)| due.settle(id, *entry, None));
         return Ok(true);
     };
@@ -173,7 +177,7 @@ async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Re
         }
     }
     let writes: Vec<Write> = decisions.iter().map(|(_, decision)| decision.write.clone()).collect();
-    let Committed::Taken(taken) = shared.parts.store.commit(&epoch, &writes).await? else { return Ok(false) };
+    let Committed::Taken(taken) = shared.parts.store.commit(&term, &writes).await? else { return Ok(false) };
     for ((entry, decision), _) in decisions.iter().zip(&taken).filter(|(_, taken)| **taken) {
         decision.log();
         due.settle(&decision.id, *entry, decision.next_at_ms);
@@ -190,13 +194,14 @@ enum Look {
 }
 
 fn look(shared: &Shared, id: &BreakerId, stored: Option<&Stored<Breaker>>, read: &Read) -> Look {
-    let declaration = shared.parts.declarations.iter().find(|declaration| declaration.name == id.name());
     // Without a record or a declaration there is nothing to decide; callers follow the flag's own `next`.
-    let (Some(stored), Some(declaration)) = (stored, declaration) else { return Look::Later(None) };
-    let policy = &declaration.policy;
-    let decision =
-        decide(id, policy, Some(stored), read.now_ms, |breaker| breaker.advance(policy, read.now_ms));
-    let next_at_ms = || stored.value.flag(policy).next.map(|next| next.at_ms);
+    let (Some(stored), Some(declaration)) = (stored, shared.parts.breakers.declaration(id)) else {
+        return Look::Later(None);
+    };
+    let (policy, hold, now_ms) = (&declaration.policy, pause_of(read), read.now_ms);
+    let before = Before { stored: Some(stored), shown: None, hold, now_ms };
+    let decision = decide(id, policy, &before, |breaker| breaker.advance(policy, hold, now_ms));
+    let next_at_ms = || stored.value.flag(policy, hold).next_change_ms();
     decision.map_or_else(|| Look::Later(next_at_ms()), |decision| Look::Write(Box::new(decision)))
 }
 

@@ -5,7 +5,7 @@
 use cutout::{Client, ConnectError, State};
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::{Breaker, BreakerId, Declared, Flag};
-use cutout_flags::{Epoch, MemoryStore, Store, Write};
+use cutout_flags::{MemoryStore, Publish, Store, Term, Write};
 use cutout_tests::canary;
 use cutout_tests::process::PATIENCE;
 use cutout_tests::redis::RedisServer;
@@ -17,17 +17,27 @@ use std::time::{Duration, Instant};
 /// Far below a test's patience, far above what an answering store needs.
 const SHORT: Duration = Duration::from_millis(200);
 
-async fn declare(store: &dyn Store) -> Epoch {
+async fn declare(store: &dyn Store) -> Term {
     let bank = DeclaredBreaker { key: vec!["bank_code".to_owned()] };
-    store.declare(&Declared { breakers: [("bank-charge".to_owned(), bank)].into() }).await.unwrap()
+    store
+        .declare(&Declared { revision: 0, breakers: [("bank-charge".to_owned(), bank)].into() })
+        .await
+        .unwrap()
 }
 
 async fn open(store: &dyn Store, key: &str) {
     let id = BreakerId::new("bank-charge", &[key]);
     let flag = Flag { state: State::Open, since_ms: 1, ..Flag::default() };
-    let epoch = declare(store).await;
-    let write = Write::Breaker { id, expected: 0, record: Breaker::new(1), flag: Some(flag) };
-    store.commit(&epoch, &[write]).await.unwrap();
+    let term = declare(store).await;
+    let write = Write::Breaker {
+        id,
+        expected: 0,
+        record: Breaker::new(1),
+        flag: Some(Publish::Change(flag)),
+        not_closed_by: 0,
+        audit: Vec::new(),
+    };
+    store.commit(&term, &[write]).await.unwrap();
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {

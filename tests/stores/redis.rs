@@ -2,12 +2,13 @@
 
 use crate::subject::{DEADLINE, Following, Seen, Subject, WAIT, bank, commit, declare, flag, plain, write};
 use cutout_core::flag::State::{Closed, Open};
-use cutout_core::{BreakerId, Declared};
-use cutout_flags::{Epoch, RedisStore, Store, StoreError};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, Transition};
+use cutout_flags::{Committed, Epoch, RedisStore, Store, StoreError, Term, Write};
 use cutout_tests::canary::REDIS_PASSWORD;
 use cutout_tests::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
+use serde_json::json;
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::TcpListener;
@@ -17,19 +18,26 @@ use tokio::time::timeout;
 const FLAGS: &str = "cutout:{default}:flags";
 const META: &str = "cutout:{default}:meta";
 const CHANGES: &str = "cutout:{default}:changes";
+const FAMILIES: &str = "cutout:{default}:families";
+const AUDIT: &str = "cutout:{default}:audit";
 const BREAKERS: &str = "cutout:{default}:breakers";
 
-/// A Redis, the store in it, its epoch, and another program's connection.
-async fn scene(server: RedisServer) -> (Subject, Arc<dyn Store>, Epoch, MultiplexedConnection) {
+/// A Redis, the store in it, its term, and another program's connection.
+async fn scene(server: RedisServer) -> (Subject, Arc<dyn Store>, Term, MultiplexedConnection) {
     let plain = plain(&server).await;
     let subject = Subject::on(server);
     let store = subject.store();
-    let epoch = declare(&*store).await;
-    (subject, store, epoch, plain)
+    let term = declare(&*store).await;
+    (subject, store, term, plain)
+}
+
+/// A term of no store.
+fn term_of_another() -> Term {
+    Term { epoch: Epoch::random(), revision: 0 }
 }
 
 /// What each request of a store ends in, by its name.
-async fn each_request(store: &dyn Store, epoch: &Epoch) -> Vec<(&'static str, StoreError)> {
+async fn each_request(store: &dyn Store, term: &Term) -> Vec<(&'static str, StoreError)> {
     // A place in a stream is had from a snapshot alone, so one of another store serves.
     let mut position = Subject::memory().store().snapshot().await.unwrap().position;
     let writes = [write(&bank(1), 0, 1, Some(flag(Open)))];
@@ -37,7 +45,7 @@ async fn each_request(store: &dyn Store, epoch: &Epoch) -> Vec<(&'static str, St
         vec![
             ("declare", store.declare(&Declared::default()).await.err()),
             ("read", store.read(&[bank(1)], Some(1)).await.err()),
-            ("commit", store.commit(epoch, &writes).await.err()),
+            ("commit", store.commit(term, &writes).await.err()),
             ("snapshot", store.snapshot().await.err()),
             ("tail", store.tail(&mut position, WAIT).await.err()),
             ("ping", store.ping().await.err()),
@@ -57,18 +65,23 @@ fn chain(error: &dyn Error) -> String {
 
 #[tokio::test]
 async fn any_program_reads_flags_and_changes_with_plain_commands() {
-    let (_subject, store, epoch, mut plain) = scene(RedisServer::start()).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
 
     let polled: String =
         cmd("HGET").arg(FLAGS).arg("bank-charge/00001").query_async(&mut plain).await.unwrap();
     let expected = format!(
-        r#"{{"v":1,"epoch":"{}","rev":1,"state":"open","since_ms":1795223705000,"ramp":null,"next":null}}"#,
-        epoch.as_str()
+        r#"{{"v":1,"epoch":"{}","rev":1,"state":"open","since_ms":1795223705000,"mode":"enforce","refuse":[],"probe_ppm":0,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null}}"#,
+        term.epoch.as_str()
     );
     assert_eq!(polled, expected);
     let meta: HashMap<String, String> = cmd("HGETALL").arg(META).query_async(&mut plain).await.unwrap();
-    let expected = [("epoch", epoch.as_str()), ("rev", "1"), ("declared", r#"{"breakers":{}}"#)];
+    let expected = [
+        ("epoch", term.epoch.as_str()),
+        ("rev", "1"),
+        ("revision", "0"),
+        ("declared", r#"{"revision":0,"breakers":{}}"#),
+    ];
     assert_eq!(meta, expected.map(|(field, text)| (field.to_owned(), text.to_owned())).into());
     let changes: Vec<(String, Vec<String>)> =
         cmd("XRANGE").arg(CHANGES).arg("-").arg("+").query_async(&mut plain).await.unwrap();
@@ -80,22 +93,52 @@ async fn any_program_reads_flags_and_changes_with_plain_commands() {
 }
 
 #[tokio::test]
+async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
+    let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    let cause = Cause::Person { by: "ann".into(), why: "a \"drill\"".into(), act: "force" };
+    let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone() };
+    let (id, record) = (bank(1), Breaker::new(1));
+    let audit = vec![opened.clone(), Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale }];
+    let write = Write::Breaker { id, expected: 0, record, flag: None, not_closed_by: 0, audit };
+    commit(&*store, &term, write.clone()).await;
+    assert_eq!(store.commit(&term, &[write]).await.unwrap(), Committed::Taken(vec![false]));
+    store.set_pause(None, &cause, 7).await.unwrap();
+    let entries: Vec<(String, Vec<String>)> =
+        cmd("XRANGE").arg(AUDIT).arg("-").arg("+").query_async(&mut plain).await.unwrap();
+    let read = |(_, fields): (String, Vec<String>)| {
+        assert_eq!((&*fields[0], &*fields[2]), ("breaker", "entry"));
+        (fields[1].clone(), serde_json::from_str(&fields[3]).unwrap())
+    };
+    let entries: Vec<(String, serde_json::Value)> = entries.into_iter().map(read).collect();
+    let person = json!({"kind": "person", "by": "ann", "why": "a \"drill\"", "act": "force"});
+    let expected = [
+        ("bank-charge/00001", json!({"from": "closed", "to": "open", "at_ms": 5, "cause": person})),
+        (
+            "bank-charge/00001",
+            json!({"from": "open", "to": "closed", "at_ms": 6, "cause": {"kind": "stale"}}),
+        ),
+        ("", json!({"at_ms": 7, "cause": person})),
+    ];
+    assert_eq!(entries, expected.map(|(breaker, entry)| (breaker.to_owned(), entry)));
+}
+
+#[tokio::test]
 async fn two_scopes_in_one_redis_do_not_meet() {
     let server = RedisServer::start();
     let [one, other] = ["one", "other"].map(|scope| RedisStore::new(&server.url(), scope).unwrap());
-    let epoch = declare(&one).await;
-    commit(&one, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&one).await;
+    commit(&one, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     assert_eq!(other.snapshot().await.unwrap().meta, None);
-    assert_ne!(declare(&other).await, epoch);
+    assert_ne!(declare(&other).await, term);
     assert_eq!(other.snapshot().await.unwrap().flags, []);
 }
 
 #[tokio::test]
 async fn a_rev_beyond_what_lua_prints_plainly_keeps_all_its_digits() {
-    let (_subject, store, epoch, mut plain) = scene(RedisServer::start()).await;
+    let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
     let large = 123_456_789_012_345_u64;
     let () = cmd("HSET").arg(META).arg("rev").arg(large - 1).query_async(&mut plain).await.unwrap();
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     assert_eq!(store.snapshot().await.unwrap().flags[0].1.rev, large);
 }
 
@@ -103,9 +146,9 @@ async fn a_rev_beyond_what_lua_prints_plainly_keeps_all_its_digits() {
 async fn a_redis_that_is_gone_is_an_error_and_never_an_empty_answer() {
     let mut server = RedisServer::start();
     let store = RedisStore::new(&server.url(), "default").unwrap();
-    let epoch = declare(&store).await;
+    let term = declare(&store).await;
     server.kill();
-    for (request, error) in each_request(&store, &epoch).await {
+    for (request, error) in each_request(&store, &term).await {
         assert!(error.is_retryable(), "{request}: {}", chain(&error));
     }
     server.restart();
@@ -117,7 +160,7 @@ async fn a_redis_that_says_nothing_is_an_error_within_bounds() {
     // Takes connections and never answers, as a stopped process or a lost machine does.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let store = RedisStore::new(&format!("redis://{}", silent.local_addr().unwrap()), "default").unwrap();
-    for (request, error) in each_request(&store, &Epoch::random()).await {
+    for (request, error) in each_request(&store, &term_of_another()).await {
         assert!(error.is_retryable(), "{request}: {}", chain(&error));
     }
     let many = (0..50).map(|_| store.ping());
@@ -151,7 +194,7 @@ async fn a_wrong_password_is_refused_and_never_told() {
     ];
     for (case, url) in cases {
         let store = RedisStore::new(&url, "default").unwrap();
-        for (request, error) in each_request(&store, &Epoch::random()).await {
+        for (request, error) in each_request(&store, &term_of_another()).await {
             let told = chain(&error);
             assert!(matches!(error, StoreError::Refused { .. }), "{case}, {request}: {told}");
             assert!(!told.contains("canary"), "{case}, {request}: {told}");
@@ -162,31 +205,34 @@ async fn a_wrong_password_is_refused_and_never_told() {
 
 #[tokio::test]
 async fn a_key_of_a_foreign_type_is_refused_and_nothing_is_half_written() {
-    for foreign in [META, FLAGS, CHANGES, BREAKERS, "cutout:{default}:monitors"] {
-        let (_subject, store, epoch, mut plain) = scene(RedisServer::start()).await;
+    for foreign in [META, FLAGS, CHANGES, BREAKERS, "cutout:{default}:monitors", FAMILIES, AUDIT] {
+        let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
         let () = cmd("SET").arg(foreign).arg("not ours").query_async(&mut plain).await.unwrap();
         let before = dump(&mut plain).await;
         let writes = [write(&bank(1), 0, 1, None), write(&bank(2), 0, 1, Some(flag(Open)))];
-        let error = store.commit(&epoch, &writes).await.unwrap_err();
+        let error = store.commit(&term, &writes).await.unwrap_err();
         assert!(matches!(error, StoreError::Refused { .. }), "{foreign}: {}", chain(&error));
         let read = if [META, FLAGS, CHANGES].contains(&foreign) {
             store.snapshot().await.map(drop)
         } else {
             store.read(&[bank(1)], Some(1)).await.map(drop)
         };
-        let error = read.expect_err("what cannot be read is not empty");
-        assert!(matches!(error, StoreError::Refused { .. }), "{foreign}: {}", chain(&error));
+        // Nothing reads the audit stream back.
+        if foreign != AUDIT {
+            let error = read.expect_err("what cannot be read is not empty");
+            assert!(matches!(error, StoreError::Refused { .. }), "{foreign}: {}", chain(&error));
+        }
         assert_eq!(dump(&mut plain).await, before, "{foreign}");
     }
 }
 
 #[tokio::test]
 async fn a_rev_that_is_no_number_is_refused_and_nothing_is_half_written() {
-    let (_subject, store, epoch, mut plain) = scene(RedisServer::start()).await;
+    let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
     let () = cmd("HSET").arg(META).arg("rev").arg("x").query_async(&mut plain).await.unwrap();
     let before = dump(&mut plain).await;
     let writes = [write(&bank(1), 0, 1, None), write(&bank(2), 0, 1, Some(flag(Open)))];
-    assert!(matches!(store.commit(&epoch, &writes).await.unwrap_err(), StoreError::Refused { .. }));
+    assert!(matches!(store.commit(&term, &writes).await.unwrap_err(), StoreError::Refused { .. }));
     assert_eq!(dump(&mut plain).await, before);
     let error = store.snapshot().await.unwrap_err();
     assert_eq!(error.to_string(), "cutout:{default}:meta rev holds a value that is not readable as a number");
@@ -205,7 +251,7 @@ async fn dump(plain: &mut MultiplexedConnection) -> HashMap<String, Value> {
 
 #[tokio::test]
 async fn a_record_that_is_not_ours_is_named() {
-    let (_subject, store, _epoch, mut plain) = scene(RedisServer::start()).await;
+    let (_subject, store, _term, mut plain) = scene(RedisServer::start()).await;
     let () =
         cmd("HSET").arg(BREAKERS).arg("bank-charge/00001").arg("1 {}").query_async(&mut plain).await.unwrap();
     let error = store.read(&[bank(1)], None).await.unwrap_err();
@@ -227,17 +273,17 @@ async fn publish_of_tomorrow(plain: &mut MultiplexedConnection, id: &BreakerId) 
 
 #[tokio::test]
 async fn a_flag_that_this_version_cannot_read_stays_as_it_was_known() {
-    let (subject, store, epoch, mut plain) = scene(RedisServer::start()).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let (subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     let following = Following::start(subject.store()).await;
     following.watcher.until("open", |seen| seen.state(&bank(1)) == Some(Open)).await;
     publish_of_tomorrow(&mut plain, &bank(1)).await;
     publish_of_tomorrow(&mut plain, &bank(2)).await;
-    commit(&*store, &epoch, write(&bank(3), 0, 1, Some(flag(Open)))).await;
+    commit(&*store, &term, write(&bank(3), 0, 1, Some(flag(Open)))).await;
     following.watcher.until("what comes after", |seen| seen.state(&bank(3)) == Some(Open)).await;
     let known = following.watcher.now(|seen| [1, 2].map(|number| seen.state(&bank(number))));
     assert_eq!(known, [Some(Open), None]);
-    commit(&*store, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    commit(&*store, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("readable again", |seen| seen.state(&bank(1)) == Some(Closed)).await;
     assert_eq!(following.watcher.now(|seen| (seen.failures, seen.losses())), (0, 0));
 }
@@ -246,8 +292,8 @@ async fn a_flag_that_this_version_cannot_read_stays_as_it_was_known() {
 async fn a_follower_outlives_a_restart_of_a_redis_that_kept_its_data() {
     let mut server = RedisServer::start_durable();
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&server.url(), "default").unwrap());
-    let epoch = declare(&*store).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     let following = Following::start(Arc::clone(&store)).await;
     following.watcher.until("open", |seen| seen.state(&bank(1)) == Some(Open)).await;
 
@@ -258,8 +304,8 @@ async fn a_follower_outlives_a_restart_of_a_redis_that_kept_its_data() {
     following.watcher.until("the return", |seen| seen.connected).await;
     // The store's own connection may have died unused.
     let again = RedisStore::new(&server.url(), "default").unwrap();
-    assert_eq!(declare(&again).await, epoch);
-    commit(&again, &epoch, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
+    assert_eq!(declare(&again).await, term);
+    commit(&again, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("the change after it", |seen| seen.state(&bank(1)) == Some(Closed)).await;
     assert_eq!(following.watcher.now(Seen::losses), 0);
 }
@@ -268,8 +314,8 @@ async fn a_follower_outlives_a_restart_of_a_redis_that_kept_its_data() {
 async fn a_follower_keeps_its_flags_when_redis_comes_back_empty() {
     let mut server = RedisServer::start();
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&server.url(), "default").unwrap());
-    let epoch = declare(&*store).await;
-    commit(&*store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     let following = Following::start(Arc::clone(&store)).await;
     following.watcher.until("open", |seen| seen.state(&bank(1)) == Some(Open)).await;
 
@@ -277,8 +323,8 @@ async fn a_follower_keeps_its_flags_when_redis_comes_back_empty() {
     following.watcher.until("the loss", |seen| seen.losses() == 1).await;
     assert_eq!(following.watcher.now(|seen| seen.state(&bank(1))), Some(Open), "lost is not closed");
     let again = RedisStore::new(&server.url(), "default").unwrap();
-    let epoch = declare(&again).await;
-    commit(&again, &epoch, write(&bank(2), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&again).await;
+    commit(&again, &term, write(&bank(2), 0, 1, Some(flag(Open)))).await;
     following.watcher.until("what is new", |seen| seen.state(&bank(2)) == Some(Open)).await;
     assert_eq!(following.watcher.now(|seen| (seen.state(&bank(1)), seen.losses())), (Some(Open), 1));
 }
@@ -287,8 +333,8 @@ async fn a_follower_keeps_its_flags_when_redis_comes_back_empty() {
 async fn a_follower_that_starts_before_its_redis_begins_when_it_comes() {
     let mut server = RedisServer::start_durable();
     let store = RedisStore::new(&server.url(), "default").unwrap();
-    let epoch = declare(&store).await;
-    commit(&store, &epoch, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    let term = declare(&store).await;
+    commit(&store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
     server.kill();
     let starting = Following::start(Arc::new(RedisStore::new(&server.url(), "default").unwrap()));
     let coming = async {

@@ -115,9 +115,9 @@ fn callback(history: &History, sent: Sent, now: Timestamp) -> Value {
 /// Sends a history's callbacks to a service on `store`, and gives the state that it committed.
 async fn committed(store: Arc<dyn Store>, history: &History) -> State {
     let secret: Secret = canary::SIGNING_SECRET.parse().unwrap();
-    let declarations = breakers::parse("breakers", BREAKERS).unwrap();
+    let breakers = breakers::parse("breakers", BREAKERS).unwrap();
     let parts =
-        Parts { store: Arc::clone(&store), declarations, secrets: vec![secret.clone()], public_url: None };
+        Parts { store: Arc::clone(&store), breakers, secrets: vec![secret.clone()], public_url: None };
     let router = Service::new(parts).router();
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
     for sent in history.sent() {

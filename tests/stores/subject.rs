@@ -3,8 +3,8 @@
 use cutout_core::flag::State;
 use cutout_core::{Breaker, BreakerId, Declared, Flag};
 use cutout_flags::{
-    Change, Committed, Epoch, Follower, MemoryStore, Position, Published, RedisStore, Sink, Store,
-    StoreError, Synced, Update, Write,
+    Change, Committed, Follower, MemoryStore, Position, Publish, Published, RedisStore, Sink, Store,
+    StoreError, Synced, Term, Update, Write,
 };
 use cutout_tests::redis::RedisServer;
 use std::collections::BTreeMap;
@@ -74,16 +74,24 @@ pub(crate) fn flag(state: State) -> Flag {
 
 /// A write of a breaker whose record can be told from others by `mark`.
 pub(crate) fn write(id: &BreakerId, expected: u64, mark: i64, flag: Option<Flag>) -> Write {
-    Write::Breaker { id: id.clone(), expected, record: Breaker::new(mark), flag }
+    let flag = flag.map(Publish::Change);
+    Write::Breaker {
+        id: id.clone(),
+        expected,
+        record: Breaker::new(mark),
+        flag,
+        not_closed_by: 0,
+        audit: Vec::new(),
+    }
 }
 
-pub(crate) async fn declare(store: &dyn Store) -> Epoch {
+pub(crate) async fn declare(store: &dyn Store) -> Term {
     store.declare(&Declared::default()).await.unwrap()
 }
 
 /// Commits one write, which must be taken.
-pub(crate) async fn commit(store: &dyn Store, epoch: &Epoch, write: Write) {
-    assert_eq!(store.commit(epoch, &[write]).await.unwrap(), Committed::Taken(vec![true]));
+pub(crate) async fn commit(store: &dyn Store, term: &Term, write: Write) {
+    assert_eq!(store.commit(term, &[write]).await.unwrap(), Committed::Taken(vec![true]));
 }
 
 /// All changes after `position` up to the one numbered `last_rev`.

@@ -1,7 +1,9 @@
 //! How a breaker decides: its settings, and what a status says under them.
 
+use crate::flag::{ALL_PPM, Mode, OnStale};
 use crate::observation::Observation;
 use crate::report::{NotifiedTransition, Status};
+use std::collections::BTreeSet;
 
 /// How a breaker decides. Durations in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,20 @@ pub struct Policy {
     pub muted: Muted,
     /// What becomes of a firing signal whose monitor or group is gone.
     pub on_vanished: OnVanished,
+    /// How long a firing signal counts without a report that confirms it, by the store's clock at commit.
+    pub max_age_ms: i64,
+    /// What becomes of an open breaker whose signals are all older.
+    pub on_stale: OnStale,
+    /// The share of calls admitted while a signal holds it open, parts per million.
+    pub probe_ppm: u32,
+    /// Whether its decisions are carried out.
+    pub mode: Mode,
+    /// The operation classes it refuses; empty: all.
+    pub refuse: BTreeSet<String>,
+    /// The largest share of the known keys that signals may open, parts per million; see [`crate::family`].
+    pub max_open_ppm: u32,
+    /// How many keys it may have.
+    pub max_keys: u64,
 }
 
 impl Default for Policy {
@@ -30,6 +46,13 @@ impl Default for Policy {
             ramp_ms: 300_000,
             muted: Muted::Follow,
             on_vanished: OnVanished::HalfOpen,
+            max_age_ms: 900_000,
+            on_stale: OnStale::HalfOpen,
+            probe_ppm: 10_000,
+            mode: Mode::Enforce,
+            refuse: BTreeSet::new(),
+            max_open_ppm: ALL_PPM,
+            max_keys: 10_000,
         }
     }
 }

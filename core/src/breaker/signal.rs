@@ -4,6 +4,7 @@
 //! complete report that lacks the group is an observation too: two of them, far enough apart, say that it is gone.
 
 use super::policy::{OnVanished, Policy, Says};
+use crate::flag::OnStale;
 use crate::observation::Observation;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,8 @@ pub struct Signal {
     pub latest: Observation,
     /// The newest one that does not hold; none if there was none yet.
     pub decided: Option<Observation>,
+    /// When the newest that decides was committed, Unix milliseconds of the store's clock.
+    pub refreshed_ms: i64,
     /// When the first report was read that lacks the group, if none shows it since; Unix milliseconds.
     #[serde(default)]
     pub missing_since_ms: Option<i64>,
@@ -66,11 +69,24 @@ pub struct Signal {
 }
 
 impl Signal {
-    pub(super) fn new(seen: &Observation) -> Signal {
-        Signal { latest: seen.clone(), decided: None, missing_since_ms: None, vanished: false }
+    pub(super) fn new(seen: &Observation, now_ms: i64) -> Signal {
+        let latest = seen.clone();
+        Signal { latest, decided: None, refreshed_ms: now_ms, missing_since_ms: None, vanished: false }
     }
 
-    pub(super) fn voice(&self, policy: &Policy) -> Voice {
+    /// What it asks for at `now_ms`.
+    pub(super) fn voice(&self, policy: &Policy, now_ms: i64) -> Voice {
+        let stale = match policy.on_stale {
+            _ if now_ms < self.stale_at_ms(policy) => Voice::Fire,
+            OnStale::Hold => Voice::Fire,
+            OnStale::HalfOpen => Voice::Doubt,
+            OnStale::Close => Voice::Rest,
+        };
+        self.fresh_voice(policy).min(stale)
+    }
+
+    /// What it asks for while it is fresh.
+    pub(super) fn fresh_voice(&self, policy: &Policy) -> Voice {
         let says = match policy.hears(&self.latest) {
             Says::Hold => self.decided.as_ref().map_or(Says::Rest, |decided| policy.hears(decided)),
             decided => decided,
@@ -82,7 +98,13 @@ impl Signal {
         }
     }
 
-    pub(super) fn observe(&mut self, seen: &Observation, policy: &Policy) {
+    /// When it goes stale, Unix milliseconds of the store's clock.
+    pub(super) fn stale_at_ms(&self, policy: &Policy) -> i64 {
+        self.refreshed_ms.saturating_add(policy.max_age_ms)
+    }
+
+    /// Takes in what was observed, committed at `now_ms` of the store's clock.
+    pub(super) fn observe(&mut self, seen: &Observation, policy: &Policy, now_ms: i64) {
         let weight = |seen: &Observation| policy.hears(seen);
         if seen.supersedes(&self.latest, weight) {
             self.latest = seen.clone();
@@ -90,6 +112,7 @@ impl Signal {
         let decides = policy.hears(seen) != Says::Hold;
         if decides && self.decided.as_ref().is_none_or(|decided| seen.supersedes(decided, weight)) {
             self.decided = Some(seen.clone());
+            self.refreshed_ms = now_ms;
         }
         if self.missing_since_ms.is_some_and(|missing_ms| seen.as_of_ms > missing_ms) {
             (self.missing_since_ms, self.vanished) = (None, false);
@@ -113,6 +136,24 @@ impl Signal {
         let gone = self
             .missing_since_ms
             .is_some_and(|missing_ms| as_of_ms.saturating_sub(missing_ms) >= FORGOTTEN_AFTER_MS);
-        self.vanished && gone && self.voice(policy) == Voice::Rest
+        self.vanished && gone && self.fresh_voice(policy) == Voice::Rest
+    }
+
+    /// Whether it differs from `stored` by nothing but a later confirmation of the same, less than `worth_ms` later.
+    /// Observations that do not tell when they changed are ordered by their time of reading alone, which then counts.
+    pub(super) fn only_confirms(&self, stored: &Signal, worth_ms: i64) -> bool {
+        let same = |own: &Observation, other: &Observation| {
+            own.changed_at_ms.is_some() && *own == Observation { as_of_ms: own.as_of_ms, ..other.clone() }
+        };
+        let same_decided = match (&self.decided, &stored.decided) {
+            (Some(own), Some(other)) => same(own, other),
+            (own, other) => own == other,
+        };
+        same(&self.latest, &stored.latest)
+            && same_decided
+            && self.missing_since_ms == stored.missing_since_ms
+            && self.vanished == stored.vanished
+            && self.refreshed_ms.saturating_sub(stored.refreshed_ms) < worth_ms
+            && self.latest.as_of_ms.saturating_sub(stored.latest.as_of_ms) < worth_ms
     }
 }

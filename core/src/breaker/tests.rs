@@ -1,6 +1,10 @@
 use super::*;
+use crate::flag::{Flag, Next};
 use crate::hint::{HINT_AGE_LIMIT_MS, HINT_HOLD_MS};
 use proptest::prelude::*;
+
+mod people;
+mod stale;
 
 const MONITOR: u64 = 7;
 const T0: i64 = 1_795_000_000_000;
@@ -45,7 +49,7 @@ fn hint(at_s: i64, transition: NotifiedTransition, latest_change_s: Option<i64>)
 fn after(policy: &Policy, steps: &[(i64, Evidence)]) -> Breaker {
     let mut breaker = Breaker::new(T0);
     for (now_s, evidence) in steps {
-        breaker.apply(policy, evidence, T0 + now_s * 1000);
+        breaker.apply(policy, evidence, None, T0 + now_s * 1000);
     }
     breaker
 }
@@ -57,25 +61,31 @@ fn state_after(policy: &Policy, steps: &[(i64, Evidence)]) -> State {
 #[test]
 fn an_alert_opens_and_recovery_goes_through_half_open_to_closed() {
     let mut breaker = Breaker::new(T0);
-    let opened = breaker.apply(&policy(), &report(MONITOR, seen("Alert", 5, 6)), T0 + 7_000);
+    let opened = breaker.apply(&policy(), &report(MONITOR, seen("Alert", 5, 6)), None, T0 + 7_000);
     let cause = Cause::Report { monitor_id: MONITOR };
     assert_eq!(
         opened,
         [Transition { from: State::Closed, to: State::Open, at_ms: T0 + 7_000, cause: cause.clone() }]
     );
     assert_eq!(
-        breaker.flag(&policy()),
-        Flag { state: State::Open, since_ms: T0 + 7_000, ramp: None, next: None }
+        breaker.flag(&policy(), None),
+        Flag {
+            state: State::Open,
+            since_ms: T0 + 7_000,
+            probe_ppm: policy().probe_ppm,
+            stale_at_ms: Some(T0 + 7_000 + policy().max_age_ms),
+            ..Flag::default()
+        }
     );
 
-    let recovered = breaker.apply(&policy(), &report(MONITOR, seen("OK", 60, 61)), T0 + 62_000);
+    let recovered = breaker.apply(&policy(), &report(MONITOR, seen("OK", 60, 61)), None, T0 + 62_000);
     assert_eq!(recovered, [Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 62_000, cause }]);
-    let flag = breaker.flag(&policy());
+    let flag = breaker.flag(&policy(), None);
     assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: FIRST_SHARE_PPM }));
     assert_eq!(flag.next, Some(Next { at_ms: T0 + 72_000, state: State::Closed }));
 
-    assert_eq!(breaker.advance(&policy(), T0 + 71_999), []);
-    let closed = breaker.advance(&policy(), T0 + 99_000);
+    assert_eq!(breaker.advance(&policy(), None, T0 + 71_999), []);
+    let closed = breaker.advance(&policy(), None, T0 + 99_000);
     let ended =
         Transition { from: State::HalfOpen, to: State::Closed, at_ms: T0 + 72_000, cause: Cause::RampEnded };
     assert_eq!(closed, [ended], "the change is dated when it was due, not when it was written");
@@ -90,8 +100,8 @@ fn an_alert_while_half_open_opens_again_and_the_next_recovery_starts_a_new_ramp(
     ];
     assert_eq!(state_after(&policy(), &steps), State::Open);
     let mut breaker = after(&policy(), &steps);
-    breaker.apply(&policy(), &report(MONITOR, seen("OK", 40, 41)), T0 + 42_000);
-    assert_eq!(breaker.flag(&policy()).ramp.map(|ramp| ramp.from_ms), Some(T0 + 42_000));
+    breaker.apply(&policy(), &report(MONITOR, seen("OK", 40, 41)), None, T0 + 42_000);
+    assert_eq!(breaker.flag(&policy(), None).ramp.map(|ramp| ramp.from_ms), Some(T0 + 42_000));
 }
 
 #[test]
@@ -140,7 +150,7 @@ fn one_monitor_recovers_while_another_fires() {
     ];
     assert_eq!(state_after(&policy(), &steps), State::Open);
     let mut breaker = after(&policy(), &steps);
-    breaker.apply(&policy(), &report(8, seen("OK", 61, 62)), T0 + 63_000);
+    breaker.apply(&policy(), &report(8, seen("OK", 61, 62)), None, T0 + 63_000);
     assert_eq!(breaker.state(), State::HalfOpen);
 }
 
@@ -149,25 +159,25 @@ fn an_alert_whose_report_still_says_ok_opens_by_its_hint() {
     let lagging = report(MONITOR, seen("OK", 0, 10));
     let evidence = Evidence { claim: Some(claim(10, NotifiedTransition::Alert)), ..lagging };
     let mut breaker = Breaker::new(T0);
-    let transitions = breaker.apply(&policy(), &evidence, T0 + 11_000);
+    let transitions = breaker.apply(&policy(), &evidence, None, T0 + 11_000);
     assert_eq!(
         transitions.iter().map(|t| t.cause.clone()).collect::<Vec<_>>(),
         [Cause::Hint { monitor_id: MONITOR }]
     );
     assert_eq!(breaker.state(), State::Open);
     // The report that agrees takes over: the hint's lapse no longer matters.
-    breaker.apply(&policy(), &report(MONITOR, seen("Alert", 9, 40)), T0 + 41_000);
-    assert_eq!(breaker.flag(&policy()).next, None);
-    assert_eq!(breaker.advance(&policy(), T0 + 11_000 + HINT_HOLD_MS), []);
+    breaker.apply(&policy(), &report(MONITOR, seen("Alert", 9, 40)), None, T0 + 41_000);
+    assert_eq!(breaker.flag(&policy(), None).next, None);
+    assert_eq!(breaker.advance(&policy(), None, T0 + 11_000 + HINT_HOLD_MS), []);
 }
 
 #[test]
 fn a_hint_that_no_report_supports_lapses_by_itself_through_half_open() {
     let mut breaker = after(&policy(), &[(11, hint(10, NotifiedTransition::Alert, None))]);
     let lapse_ms = T0 + 11_000 + HINT_HOLD_MS;
-    assert_eq!(breaker.flag(&policy()).next, Some(Next { at_ms: lapse_ms, state: State::HalfOpen }));
+    assert_eq!(breaker.flag(&policy(), None).next, Some(Next { at_ms: lapse_ms, state: State::HalfOpen }));
     let states: Vec<_> =
-        breaker.advance(&policy(), lapse_ms + RAMP_MS).iter().map(|t| (t.to, t.at_ms)).collect();
+        breaker.advance(&policy(), None, lapse_ms + RAMP_MS).iter().map(|t| (t.to, t.at_ms)).collect();
     assert_eq!(states, [(State::HalfOpen, lapse_ms), (State::Closed, lapse_ms + RAMP_MS)]);
 }
 
@@ -236,7 +246,7 @@ fn a_group_missing_from_two_reports_a_minute_apart_has_vanished_and_the_policy_d
         );
         let twice = [alert.clone(), (60, empty_report(60)), (120, empty_report(120))];
         let mut gone = after(&policy, &twice);
-        gone.advance(&policy, T0 + 120_000 + RAMP_MS);
+        gone.advance(&policy, None, T0 + 120_000 + RAMP_MS);
         assert_eq!(gone.state(), end, "{on_vanished:?}");
     }
 }
@@ -246,16 +256,16 @@ fn half_open_for_a_vanished_group_stays_at_the_first_share_until_a_report_shows_
     let policy = Policy { on_vanished: OnVanished::HalfOpen, ..policy() };
     let gone = [(1, report(MONITOR, seen("Alert", 0, 1))), (60, empty_report(60)), (120, empty_report(120))];
     let mut breaker = after(&policy, &gone);
-    let flag = breaker.flag(&policy);
+    let flag = breaker.flag(&policy, None);
     assert_eq!((flag.state, flag.ramp, flag.next), (State::HalfOpen, None, None));
     assert_eq!(flag.share_ppm(i64::MAX), FIRST_SHARE_PPM);
 
     let mut alerts_again = breaker.clone();
-    alerts_again.apply(&policy, &report(MONITOR, seen("Alert", 0, 130)), T0 + 131_000);
+    alerts_again.apply(&policy, &report(MONITOR, seen("Alert", 0, 130)), None, T0 + 131_000);
     assert_eq!(alerts_again.state(), State::Open);
-    breaker.apply(&policy, &report(MONITOR, seen("OK", 129, 130)), T0 + 131_000);
+    breaker.apply(&policy, &report(MONITOR, seen("OK", 129, 130)), None, T0 + 131_000);
     assert_eq!(
-        breaker.flag(&policy).ramp.map(|ramp| ramp.from_ms),
+        breaker.flag(&policy, None).ramp.map(|ramp| ramp.from_ms),
         Some(T0 + 131_000),
         "the ramp starts then"
     );
@@ -285,14 +295,14 @@ fn an_open_breaker_stays_open_for_its_least_time_and_then_goes_on_by_itself() {
     let policy = Policy { min_open_ms: 30_000, ..policy() };
     let steps = [(10, report(MONITOR, seen("Alert", 9, 10))), (15, report(MONITOR, seen("OK", 14, 15)))];
     let mut breaker = after(&policy, &steps);
-    let flag = breaker.flag(&policy);
+    let flag = breaker.flag(&policy, None);
     assert_eq!(
         (flag.state, flag.next),
         (State::Open, Some(Next { at_ms: T0 + 40_000, state: State::HalfOpen }))
     );
     assert_eq!(flag.ramp.map(|ramp| ramp.from_ms), Some(T0 + 40_000));
     let causes: Vec<_> =
-        breaker.advance(&policy, T0 + 60_000).into_iter().map(|t| (t.to, t.at_ms, t.cause)).collect();
+        breaker.advance(&policy, None, T0 + 60_000).into_iter().map(|t| (t.to, t.at_ms, t.cause)).collect();
     let expected = [
         (State::HalfOpen, T0 + 40_000, Cause::MinOpenEnded),
         (State::Closed, T0 + 40_000 + RAMP_MS, Cause::RampEnded),
@@ -308,13 +318,13 @@ fn the_least_time_open_doubles_when_it_flaps_and_is_the_first_again_after_a_quie
     let mut times = Vec::new();
     for quiet_s in [1, 1, 1, 1, 1, 700] {
         now_s += quiet_s;
-        breaker.apply(&policy, &report(MONITOR, seen("Alert", now_s, now_s)), T0 + now_s * 1000);
+        breaker.apply(&policy, &report(MONITOR, seen("Alert", now_s, now_s)), None, T0 + now_s * 1000);
         times.push(breaker.min_open_ms / 1000);
         now_s += 1;
-        breaker.apply(&policy, &report(MONITOR, seen("OK", now_s, now_s)), T0 + now_s * 1000);
+        breaker.apply(&policy, &report(MONITOR, seen("OK", now_s, now_s)), None, T0 + now_s * 1000);
         // Through half-open to closed.
         now_s += breaker.min_open_ms / 1000 + RAMP_MS / 1000;
-        breaker.advance(&policy, T0 + now_s * 1000);
+        breaker.advance(&policy, None, T0 + now_s * 1000);
         assert_eq!(breaker.state(), State::Closed);
     }
     assert_eq!(times, [100, 200, 400, 600, 600, 100]);
@@ -414,7 +424,7 @@ proptest! {
         let arrivals: Vec<_> = doubled.chain(observations.iter().cloned()).collect();
         let mut breaker = Breaker::new(T0);
         for observation in arrivals {
-            breaker.apply(&policy(), &report(MONITOR, observation), T0 + 800_000);
+            breaker.apply(&policy(), &report(MONITOR, observation), None, T0 + 800_000);
         }
         prop_assert_eq!(breaker.state() == State::Open, history.fires(), "{:?}", history);
     }
@@ -426,32 +436,10 @@ proptest! {
         let mut firing = BTreeMap::new();
         for (second, (monitor_id, alert)) in (1..).zip(steps) {
             let status = if alert { "Alert" } else { "OK" };
-            breaker.apply(&policy(), &report(monitor_id, seen(status, second, second)), T0 + second * 1000);
+            breaker.apply(&policy(), &report(monitor_id, seen(status, second, second)), None, T0 + second * 1000);
             firing.insert(monitor_id, alert);
             prop_assert_eq!(breaker.state() == State::Open, firing.values().any(|fires| *fires));
         }
-    }
-
-    /// What a caller computes from the flag is what the service will write.
-    #[test]
-    fn the_flag_tells_the_future_that_time_alone_brings(steps in prop::collection::vec((0i64..100, 0u8..3), 1..8), later_ms in 0i64..900_000, min_open_ms in 0i64..200_000) {
-        let policy = || Policy { min_open_ms, ..policy() };
-        let mut breaker = Breaker::new(T0);
-        let mut now_s = 0;
-        for (wait_s, kind) in steps {
-            now_s += wait_s;
-            let evidence = match kind {
-                0 => report(MONITOR, seen("Alert", now_s, now_s)),
-                1 => report(MONITOR, seen("OK", now_s, now_s)),
-                _ => hint(now_s, NotifiedTransition::Alert, None),
-            };
-            breaker.apply(&policy(), &evidence, T0 + now_s * 1000);
-        }
-        let flag = breaker.flag(&policy());
-        let then_ms = T0 + now_s * 1000 + later_ms;
-        breaker.advance(&policy(), then_ms);
-        prop_assert_eq!(flag.state_at(then_ms), breaker.state());
-        prop_assert_eq!(flag.share_ppm(then_ms), breaker.flag(&policy()).share_ppm(then_ms));
     }
 
     /// The hint's rule: it acts only when fresh and unseen by reports, whichever comes first; it moves no signal;
@@ -472,7 +460,7 @@ proptest! {
         prop_assert_eq!(breaker.state() == State::Open, fires || acts);
         let only_told = after(&policy(), &[(now_s, report(MONITOR, seen(status, changed_s, changed_s.max(now_s))))]);
         prop_assert_eq!(&breaker.signals, &only_told.signals);
-        breaker.advance(&policy(), T0 + now_s * 1000 + HINT_HOLD_MS);
+        breaker.advance(&policy(), None, T0 + now_s * 1000 + HINT_HOLD_MS);
         prop_assert_eq!(breaker.state() == State::Open, fires);
     }
 }

@@ -1,9 +1,15 @@
--- Publishes what a service declares, sets the epoch if there is none, and gives the one in force.
+-- Publishes what a service declares unless a higher revision is declared, sets the epoch if there is none, and gives the
+-- epoch and the revision in force.
 -- KEYS  meta
--- ARGV  an epoch to set if there is none, the declarations' JSON
+-- ARGV  an epoch to set if there is none, the revision, the declarations' JSON
 redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1])
 redis.call('HSETNX', KEYS[1], 'rev', '0')
-if redis.call('HGET', KEYS[1], 'declared') ~= ARGV[2] then
-    redis.call('HSET', KEYS[1], 'declared', ARGV[2])
+redis.call('HSETNX', KEYS[1], 'revision', '0')
+local revision = redis.call('HGET', KEYS[1], 'revision')
+if tonumber(revision) <= tonumber(ARGV[2]) then
+    if redis.call('HGET', KEYS[1], 'declared') ~= ARGV[3] then
+        redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'declared', ARGV[3])
+    end
+    revision = ARGV[2]
 end
-return redis.call('HGET', KEYS[1], 'epoch')
+return {redis.call('HGET', KEYS[1], 'epoch'), revision}

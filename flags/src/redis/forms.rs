@@ -16,6 +16,8 @@ pub(super) struct Keys {
     pub(super) changes: String,
     pub(super) breakers: String,
     pub(super) monitors: String,
+    pub(super) families: String,
+    pub(super) audit: String,
 }
 
 impl Keys {
@@ -27,6 +29,8 @@ impl Keys {
             changes: key("changes"),
             breakers: key("breakers"),
             monitors: key("monitors"),
+            families: key("families"),
+            audit: key("audit"),
         }
     }
 }
@@ -105,7 +109,7 @@ mod tests {
         let flags = [
             Flag::default(),
             Flag { state: State::Open, since_ms: -5, ..Flag::default() },
-            Flag { state: State::HalfOpen, since_ms: 1_795_223_705_000, ramp, next },
+            Flag { state: State::HalfOpen, since_ms: 1_795_223_705_000, ramp, next, ..Flag::default() },
         ];
         for flag in flags {
             let epoch = Epoch::from_stored(r#"with "quotes" and \"#.into());
@@ -121,9 +125,9 @@ mod tests {
     #[test]
     fn a_published_flag_reads_as_the_document_says() {
         let documented =
-            br#"{"v":1,"epoch":"9f3a6c0d5e1b7a42","rev":17,"state":"half-open","since_ms":1795223705000,
-            "ramp":{"from_ms":1795223705000,"to_ms":1795224005000,"from_ppm":100000},
-            "next":{"at_ms":1795224005000,"state":"closed"},"of_tomorrow":{"x":[1]}}"#;
+            br#"{"v":1,"epoch":"9f3a6c0d5e1b7a42","rev":17,"state":"half-open","since_ms":1795223705000,"mode":"enforce","refuse":[],"probe_ppm":10000,
+            "ramp":{"from_ms":1795223705000,"to_ms":1795224005000,"from_ppm":100000},"next":{"at_ms":1795224005000,"state":"closed"},
+            "stale_at_ms":null,"on_stale":"half-open","override":null,"would":null,"of_tomorrow":{"x":[1]}}"#;
         let id = BreakerId::new("bank-charge", &["0001"]);
         let published = parse_published(&id, documented).unwrap();
         assert_eq!((published.rev, published.flag.state), (17, State::HalfOpen));

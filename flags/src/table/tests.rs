@@ -33,7 +33,8 @@ fn empty() -> Snapshot {
 
 /// A snapshot of `epoch` at `rev` with these flags, each open since that rev.
 fn snapshot(epoch: &str, rev: u64, open: &[(u8, u64)]) -> Snapshot {
-    let meta = Meta { epoch: Epoch::from_stored(epoch.into()), rev, declared: Declared::default() };
+    let meta =
+        Meta { epoch: Epoch::from_stored(epoch.into()), rev, declared: Declared::default(), pause: None };
     let flags = open.iter().map(|(number, rev)| (id(*number), published(epoch, *rev, Open))).collect();
     Snapshot { meta: Some(meta), flags, ..empty() }
 }
@@ -282,6 +283,7 @@ impl World {
             epoch: Epoch::from_stored(epoch),
             rev: self.rev,
             declared: Declared::default(),
+            pause: None,
         });
         let flags = self.flags.iter().map(|(id, published)| (id.clone(), published.clone())).collect();
         Snapshot { meta, flags, ..empty() }

@@ -1,6 +1,8 @@
 use super::*;
 
 const WHOLE: &str = r#"
+revision = 7
+
 [[breaker]]
 name     = "bank-charge"
 key      = ["Bank_Code"]
@@ -12,6 +14,13 @@ ramp     = "90s"
 on_vanished = "close"
 min_open = "1m"
 muted    = "hold"
+max_age  = "10m"
+on_stale = "close"
+probe    = "0.5%"
+mode     = "watch"
+refuse   = ["charge", "Pre-Auth"]
+max_open = "40%"
+max_keys = 12
 
 [[breaker]]
 name = "cards"
@@ -31,7 +40,7 @@ fn mistakes(text: &str) -> Vec<String> {
 
 #[test]
 fn every_setting_arrives_and_what_is_not_set_has_its_default() {
-    let declarations = parse("b.toml", WHOLE).unwrap();
+    let Breakers { revision, declarations } = parse("b.toml", WHOLE).unwrap();
     let bank = Declaration {
         name: "bank-charge".into(),
         key: vec!["bank_code".into()],
@@ -45,6 +54,13 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
             ramp_ms: 90_000,
             muted: Muted::Hold,
             on_vanished: OnVanished::Close,
+            max_age_ms: 600_000,
+            on_stale: OnStale::Close,
+            probe_ppm: 5_000,
+            mode: Mode::Watch,
+            refuse: set(&["charge", "Pre-Auth"]),
+            max_open_ppm: 400_000,
+            max_keys: 12,
         },
     };
     let cards = Declaration {
@@ -60,9 +76,16 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
             ramp_ms: 300_000,
             muted: Muted::Follow,
             on_vanished: OnVanished::HalfOpen,
+            max_age_ms: 900_000,
+            on_stale: OnStale::HalfOpen,
+            probe_ppm: 10_000,
+            mode: Mode::Enforce,
+            refuse: BTreeSet::new(),
+            max_open_ppm: 1_000_000,
+            max_keys: 10_000,
         },
     };
-    assert_eq!(declarations, [bank, cards]);
+    assert_eq!((revision, declarations), (7, vec![bank, cards]));
 }
 
 #[test]
@@ -99,7 +122,20 @@ fn each_mistake_has_its_line_and_its_words() {
         (breaker("min_open = \"11m\""), 4, "min_open is from 0s to 10m, not 11m"),
         (breaker("muted = \"ignore\""), 4, "muted"),
         (breaker("ramp = 30"), 4, "ramp is a text, not this integer"),
-        (breaker("open_on = [\"alert\"]"), 4, "open_on is a text, not this array"),
+        (breaker("open_on = []"), 4, "open_on is empty"),
+        (breaker("open_on = [\"alert\", \"Warn\"]"), 4, "an entry of open_on is one of alert, warn"),
+        (breaker("max_age = \"4m\""), 4, "max_age is from 5m to 168h, not 4m"),
+        (breaker("on_stale = \"open\""), 4, "on_stale is one of half-open, hold, close"),
+        (breaker("probe = 1"), 4, "probe is a text, not this integer"),
+        (breaker("probe = \"101%\""), 4, "probe is from 0% to 100%"),
+        (breaker("probe = \"-1%\""), 4, "probe is from 0% to 100%"),
+        (breaker("probe = \"1e1%\""), 4, "probe is from 0% to 100%"),
+        (breaker("max_open = \"50\""), 4, "max_open is from 0% to 100%, such as 1% or 0.5%, not \"50\""),
+        (breaker("mode = \"dry-run\""), 4, "mode is one of enforce, watch"),
+        (breaker("refuse = []"), 4, "refuse is empty: leave it out"),
+        (breaker("refuse = [\" \"]"), 4, "an entry of refuse is empty"),
+        (breaker("max_keys = 0"), 4, "max_keys is a whole number from 1 to 1000000"),
+        (format!("revision = -1\n{}", breaker("")), 1, "revision is a whole number from 1"),
         (breaker("open_on = \"Alert\""), 4, "open_on is one of alert, warn, not \"Alert\""),
         (breaker("no_data = \"ok\""), 4, "no_data is one of hold, open, close"),
         (breaker("key = \"bank_code\""), 4, "key is a list, not this string"),
@@ -144,24 +180,21 @@ fn each_mistake_has_its_line_and_its_words() {
 }
 
 #[test]
-fn what_this_version_does_not_know_yet_is_refused_and_not_ignored() {
-    let later = [
-        "probe = \"1%\"",
-        "max_age = \"15m\"",
-        "on_stale = \"half-open\"",
-        "mode = \"watch\"",
-        "refuse = [\"charge\"]",
-        "max_open = \"100%\"",
-        "max_keys = 10000",
-    ];
-    for setting in later {
-        let text = format!("[[breaker]]\nname = \"a\"\nmonitors = {{ ids = [1] }}\n{setting}");
-        let name = setting.split(' ').next().unwrap();
-        let told = format!("line 4: {name} of breaker a is not yet supported by this version: remove it");
-        assert_eq!(mistakes(&text), [told]);
+fn the_designs_own_spellings_are_read() {
+    let text = |open_on: &str| {
+        format!(
+            "[[breaker]]\nname = \"a\"\nmonitors = {{ ids = [1] }}\nopen_on = {open_on}\nmax_open = \"100%\""
+        )
+    };
+    for (open_on, expected) in [
+        ("[\"alert\"]", OpenOn::Alert),
+        ("[\"alert\", \"warn\"]", OpenOn::Warn),
+        ("[\"warn\"]", OpenOn::Warn),
+        ("\"warn\"", OpenOn::Warn),
+    ] {
+        let policy = parse("b.toml", &text(open_on)).unwrap().declarations.remove(0).policy;
+        assert_eq!((policy.open_on, policy.max_open_ppm), (expected, 1_000_000), "{open_on}");
     }
-    let told = mistakes("revision = 7\n[[breaker]]\nname = \"a\"\nmonitors = { ids = [1] }");
-    assert_eq!(told, ["line 1: revision of the file is not yet supported by this version: remove it"]);
 }
 
 #[test]

@@ -43,13 +43,11 @@ impl<'a> Mistakes<'a> {
         problems.or(value)
     }
 
-    /// Notes each key of `table` that is not `known`, and each that is known of a `later` version only.
-    pub(super) fn refuse_others(&mut self, table: &DeTable<'_>, of: &str, known: &[&str], later: &[&str]) {
+    /// Notes each key of `table` that is not `known`.
+    pub(super) fn refuse_others(&mut self, table: &DeTable<'_>, of: &str, known: &[&str]) {
         for key in table.keys() {
             let (name, offset) = (key.get_ref().as_ref(), key.span().start);
-            if later.contains(&name) {
-                self.note(offset, format!("{name} of {of} is not yet supported by this version: remove it"));
-            } else if !known.contains(&name) {
+            if !known.contains(&name) {
                 let remedy = nearest::remedy(name, known);
                 self.note(offset, format!("unknown setting {name} of {of}: {remedy}"));
             }
@@ -85,19 +83,54 @@ impl<'a> Mistakes<'a> {
         table
     }
 
-    /// A list of texts that are not empty, lower-cased as Datadog does with tags.
-    pub(super) fn lower_case_texts(&mut self, value: &Value<'_>, setting: &str) -> Vec<String> {
+    /// A list of texts that are not empty.
+    pub(super) fn texts(&mut self, value: &Value<'_>, setting: &str) -> Vec<String> {
         let mut texts = Vec::new();
         for item in self.list(value, setting).unwrap_or_default() {
             match self.text(item, &format!("an entry of {setting}")) {
                 Some(text) if text.trim().is_empty() => {
                     self.note(item.span().start, format!("an entry of {setting} is empty"));
                 }
-                Some(text) => texts.push(text.to_lowercase()),
+                Some(text) => texts.push(text.to_owned()),
                 None => {}
             }
         }
         texts
+    }
+
+    /// The same, lower-cased as Datadog does with tags.
+    pub(super) fn lower_case_texts(&mut self, value: &Value<'_>, setting: &str) -> Vec<String> {
+        self.texts(value, setting).into_iter().map(|text| text.to_lowercase()).collect()
+    }
+
+    /// A whole number within limits.
+    pub(super) fn number(&mut self, value: &Value<'_>, setting: &str, min: u64, max: u64) -> Option<u64> {
+        let integer = value.get_ref().as_integer();
+        let number = integer.and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
+        let number = number.filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.note(value.span().start, format!("{setting} is a whole number from {min} to {max}"));
+        }
+        number
+    }
+
+    /// A share such as `1%` or `0.5%`, in parts per million.
+    pub(super) fn percent(&mut self, value: &Value<'_>, setting: &str) -> Option<u32> {
+        let text = self.text(value, setting)?;
+        let number = text
+            .strip_suffix('%')
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+        let percent = number.and_then(|number| number.parse::<f64>().ok());
+        let Some(percent) = percent.filter(|percent| (0.0..=100.0).contains(percent)) else {
+            self.note(
+                value.span().start,
+                format!("{setting} is from 0% to 100%, such as 1% or 0.5%, not {text:?}"),
+            );
+            return None;
+        };
+        // At most 1,000,000 and not negative, as was just checked.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Some((percent * 10_000.0).round() as u32)
     }
 
     /// A list of numbers of Datadog's objects: integers from 1.
@@ -112,6 +145,16 @@ impl<'a> Mistakes<'a> {
             }
         }
         ids
+    }
+
+    /// One of a few words, if `name` is set.
+    pub(super) fn choice_of<T: Copy>(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        table.get(name).and_then(|value| self.choice(value, name, choices))
     }
 
     /// One of a few words.

@@ -8,7 +8,7 @@ use crate::shadow::{self, Says, Shadow, SignalShadow};
 use crate::store::{ModelStore, Record};
 use cutout_core::breaker::{FORGOTTEN_AFTER_MS, MIN_OPEN_MAX_MS, OnVanished, VANISHED_AFTER_MS};
 use cutout_core::hint::{HINT_AGE_LIMIT_MS, HINT_AHEAD_LIMIT_MS, HINT_HOLD_MS};
-use cutout_core::{Breaker, BreakerId, Evidence, Flag, Policy, State};
+use cutout_core::{Breaker, BreakerId, Evidence, Flag, Hold, Policy, State};
 
 /// How late a timer may write.
 pub(crate) const TIMER_SLACK_MS: i64 = 1_500;
@@ -27,7 +27,13 @@ pub(crate) fn broken(rule: &'static str, what: impl Into<String>) -> Verdict {
 }
 
 /// After a write: the record says what its shadow says, and the state follows from it.
-pub(crate) fn record(policy: &Policy, id: &BreakerId, record: &Record, now_ms: i64) -> Verdict {
+pub(crate) fn record(
+    policy: &Policy,
+    id: &BreakerId,
+    record: &Record,
+    hold: Option<Hold>,
+    now_ms: i64,
+) -> Verdict {
     let Some(stored) = &record.stored else { return Ok(()) };
     let (breaker, shadow) = (&stored.value, &record.shadow);
     for must in &shadow.signals {
@@ -37,7 +43,8 @@ pub(crate) fn record(policy: &Policy, id: &BreakerId, record: &Record, now_ms: i
         return broken("1 nothing is invented", format!("{id} holds {invented:?}, which no report showed"));
     }
     hints(id, breaker, shadow, now_ms)?;
-    state(policy, id, breaker, shadow, now_ms)
+    people(id, breaker, shadow, now_ms)?;
+    state(policy, id, breaker, shadow, hold, now_ms)
 }
 
 /// Invariant 1: the record holds the newest of what was committed.
@@ -60,6 +67,10 @@ fn newer_wins(
             "1 newer wins",
             format!("{id} holds {:?} of {:?}; the newest committed is {:?}", signal.latest, must.id, must.latest),
         );
+    }
+    if signal.refreshed_ms != must.refreshed_ms {
+        let (is_ms, must_ms) = (signal.refreshed_ms, must.refreshed_ms);
+        return broken("5 age counts from the commit", format!("{id} counts {:?} from {is_ms}, not {must_ms}", must.id));
     }
     if signal.decided != must.decided {
         return broken(
@@ -104,58 +115,101 @@ fn hints(id: &BreakerId, breaker: &Breaker, shadow: &Shadow, now_ms: i64) -> Ver
     Ok(())
 }
 
+/// Invariant 3: what a person ordered is in force until its end, and not longer.
+fn people(id: &BreakerId, breaker: &Breaker, shadow: &Shadow, now_ms: i64) -> Verdict {
+    let ordered = shadow.ordered.filter(|ordered| ordered.holds_at(now_ms));
+    let forced = breaker.forced().map(|forced| (forced.state, forced.until_ms));
+    if forced != ordered.map(|ordered| (ordered.state, ordered.until_ms)) {
+        return broken("3 people win", format!("{id} is forced {forced:?} at {now_ms}, and was ordered {ordered:?}"));
+    }
+    match ordered {
+        Some(ordered) if breaker.state() != ordered.state.into() => {
+            broken("3 people win", format!("{id} is {} although ordered {ordered:?}", breaker.state()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a signal asks for open, given whether it counts as gone; one that is forgotten does not.
-fn fires(policy: &Policy, must: &SignalShadow, breaker: &Breaker) -> bool {
+fn fires(policy: &Policy, must: &SignalShadow, breaker: &Breaker, now_ms: i64) -> bool {
     let counts = breaker.signals().get(&must.id).is_some_and(|signal| {
         !signal.vanished || policy.on_vanished == OnVanished::Hold
     });
-    counts && must.fires(policy)
+    counts && must.fires_at(policy, now_ms)
 }
 
-/// Invariants 2 and 4: any fires, it is open; nothing fires, it does not stay open.
-fn state(policy: &Policy, id: &BreakerId, breaker: &Breaker, shadow: &Shadow, now_ms: i64) -> Verdict {
+/// Invariants 2 and 4: any fires, it is open, unless openings are held; nothing fires, it does not stay open.
+fn state(
+    policy: &Policy,
+    id: &BreakerId,
+    breaker: &Breaker,
+    shadow: &Shadow,
+    hold: Option<Hold>,
+    now_ms: i64,
+) -> Verdict {
+    if breaker.forced().is_some() {
+        return Ok(());
+    }
     let hinted = breaker.hints().values().any(|hint| hint.until_ms > now_ms);
-    let firing = shadow.signals.iter().find(|must| fires(policy, must, breaker));
-    let flag = breaker.flag(policy);
+    let firing = shadow.signals.iter().find(|must| fires(policy, must, breaker, now_ms));
+    let flag = breaker.flag(policy, hold);
     match (firing, hinted, breaker.state()) {
+        (_, _, state) if state != State::Open && hold.is_some() => Ok(()),
         (Some(must), _, state) if state != State::Open => {
             broken("2 any fires, it opens", format!("{id} is {state} although {:?} fires", must.id))
         }
         (None, true, state) if state != State::Open => {
             broken("2 any fires, it opens", format!("{id} is {state} although a hint fires"))
         }
-        (None, false, State::Open) => match flag.next {
-            Some(next) if next.at_ms > now_ms && next.at_ms <= flag.since_ms + MIN_OPEN_MAX_MS => Ok(()),
+        (None, false, State::Open) => match flag.next_change_ms() {
+            Some(at_ms) if at_ms > now_ms && at_ms <= flag.since_ms + MIN_OPEN_MAX_MS => Ok(()),
             _ => broken("2 nothing fires, it leaves open", format!("{id} stays open at {now_ms}: {flag:?}")),
         },
         _ => Ok(()),
     }
 }
 
+/// Whether people ordered anything in this history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum People {
+    Never,
+    Before,
+    /// The scope is paused.
+    PausedNow,
+}
+
 /// At a publication: it is a change, it is what core makes of the record, and recovery is gradual (invariant 4).
 pub(crate) fn published(
     policy: &Policy,
     id: &BreakerId,
-    before: Option<&Flag>,
-    after: &Flag,
+    [before, after]: [Option<&Flag>; 2],
     breaker: &Breaker,
+    hold: Option<Hold>,
+    people: People,
     now_ms: i64,
 ) -> Verdict {
-    if *after != breaker.flag(policy) {
-        return broken(
-            "7 a flag follows its record",
-            format!("{id}: {after:?} instead of {:?}", breaker.flag(policy)),
-        );
+    let (Some(after), must) = (after, breaker.flag(policy, hold)) else { return Ok(()) };
+    if *after != must {
+        return broken("7 a flag follows its record", format!("{id}: {after:?} instead of {must:?}"));
     }
     let Some(before) = before else { return Ok(()) };
-    if before == after {
+    // What an override's end brings depends on a pause; when that ended by its time, the flag is behind.
+    if before == after && people == People::Never {
         return broken("4.5 what changes nothing is not published", format!("{id}: {after:?}"));
     }
+    let opened = after.state == State::Open && before.state_at(now_ms) != State::Open;
+    if opened && people == People::PausedNow && after.forced.is_none() {
+        return broken("3 a pause lets no signal open", format!("{id} opens at {now_ms}: {after:?}"));
+    }
     let (was, is) = (before.state_at(now_ms), after.state_at(now_ms));
-    if is == State::Closed && was != State::Closed {
+    // What an override's end brings depends on a pause that may have begun since the flag was written.
+    let by_person = before.forced.is_some() || after.forced.is_some();
+    if is == State::Closed && was != State::Closed && !by_person {
         return broken("4 recovery is gradual", format!("{id} goes from {was} to {is} at {now_ms}: {before:?}"));
     }
-    if before.state == State::Open && after.state == State::HalfOpen {
+    // No least time follows what a person ends.
+    let by_signals = people == People::Never;
+    if before.state == State::Open && after.state == State::HalfOpen && by_signals {
         let open_ms = after.since_ms - before.since_ms;
         if open_ms < policy.min_open_ms {
             return broken("4 open for the least time", format!("{id} was open for {open_ms} ms"));
@@ -170,14 +224,18 @@ pub(crate) fn published(
 }
 
 /// Invariant 6: what is answered with 200 is in the store.
-pub(crate) fn answered(store: &ModelStore, id: &BreakerId, evidence: &Evidence) -> Verdict {
+pub(crate) fn answered(policy: &Policy, store: &ModelStore, id: &BreakerId, evidence: &Evidence) -> Verdict {
     let breaker = store.stored(id).map(|stored| &stored.value);
     for (tags, seen) in &evidence.groups {
         let (monitor_id, group) = (evidence.monitor_id, tags.to_string());
         let mut signals = breaker.into_iter().flat_map(|breaker| breaker.signals());
         let held = signals.find(|(id, _)| id.monitor_id == monitor_id && id.group == group);
         let holds = held.is_some_and(|(_, signal)| {
-            (signal.latest.changed_at_ms, signal.latest.as_of_ms) >= (seen.changed_at_ms, seen.as_of_ms)
+            let latest = &signal.latest;
+            let confirms = (latest.changed_at_ms, &latest.status, latest.muted)
+                == (seen.changed_at_ms, &seen.status, seen.muted)
+                && seen.as_of_ms - latest.as_of_ms < policy.max_age_ms / 4;
+            confirms || (latest.changed_at_ms, latest.as_of_ms) >= (seen.changed_at_ms, seen.as_of_ms)
         });
         if !holds {
             return broken("6 200 is committed", format!("{id} does not hold {seen:?} of {group}, answered with 200"));
@@ -213,7 +271,10 @@ pub(crate) fn converged(history: &History, store: &ModelStore, at_ms: i64) -> Ve
     }
     for (id, published) in store.flags() {
         let Some(found) = store.record(id) else { continue };
-        record(policy, id, found, now_ms - TIMER_SLACK_MS)?;
+        let hold = store.hold(now_ms);
+        // What time has brought just now may be written or not yet.
+        record(policy, id, found, hold, now_ms - TIMER_SLACK_MS)
+            .or_else(|_| record(policy, id, found, hold, now_ms))?;
         let flag = &published.flag;
         if flag.state != flag.state_at(now_ms - TIMER_SLACK_MS) && flag.state != flag.state_at(now_ms) {
             return broken("7 what time brings is written", format!("{id} at {now_ms}: {flag:?}"));
@@ -222,7 +283,8 @@ pub(crate) fn converged(history: &History, store: &ModelStore, at_ms: i64) -> Ve
             let says = |shows: &crate::history::Shows| shadow::says(policy, &shows.status, shows.muted);
             group.breaker == *id && group.at(at_ms).map(says) == Some(Says::Fires)
         };
-        if let Some(group) = history.groups().find(loud).filter(|_| flag.state_at(now_ms) != State::Open) {
+        let open = flag.would_at(now_ms) == State::Open || flag.forced.is_some() || hold.is_some();
+        if let Some(group) = history.groups().find(loud).filter(|_| !open) {
             return broken("7 convergence", format!("{id} is {} and {:?} alerts", flag.state, group.signal));
         }
     }

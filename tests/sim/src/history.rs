@@ -4,6 +4,7 @@
 use crate::dice::{Dice, Stream};
 use crate::profile::Profile;
 use cutout_core::breaker::{Muted, NoData, OnVanished, OpenOn, SignalId};
+use cutout_core::flag::{Forced, Mode, OnStale};
 use cutout_core::report::{NotifiedTransition, Status};
 use cutout_core::{BreakerId, Declaration, Policy, Tags};
 
@@ -93,6 +94,16 @@ pub(crate) enum StoreFault {
     Failover { missing_ms: i64 },
 }
 
+/// What a person does.
+#[derive(Debug, Clone)]
+pub(crate) enum Ordering {
+    /// Forces a state, for so long or until it is cleared.
+    Force { breaker: BreakerId, state: Forced, for_ms: Option<i64> },
+    Clear { breaker: BreakerId },
+    Pause { for_ms: Option<i64> },
+    Resume,
+}
+
 /// What is planned for the caller.
 #[derive(Debug, Default)]
 pub(crate) struct CallerPlan {
@@ -115,6 +126,8 @@ pub(crate) struct History {
     pub(crate) store_away: Vec<Window>,
     pub(crate) store_faults: Vec<(i64, StoreFault)>,
     pub(crate) caller: Option<CallerPlan>,
+    /// What people do, and when.
+    pub(crate) orders: Vec<(i64, Ordering)>,
     /// The store's clock less the true time.
     pub(crate) store_skew_ms: i64,
     /// When nothing changes and nothing fails any more; reads may still lag.
@@ -141,6 +154,7 @@ impl History {
             store_away: Vec::new(),
             store_faults: Vec::new(),
             caller: None,
+            orders: Vec::new(),
             store_skew_ms: 0,
             quiet_ms: 0,
             vanish_ms: 0,
@@ -261,13 +275,38 @@ impl History {
         }
         if self.profile.store_faults {
             quiet_ms = quiet_ms.max(self.fail_store(dice, last_ms));
+            if dice.permille(200) {
+                self.order(dice, last_ms);
+            }
             self.caller = dice.permille(500).then(|| caller_plan(dice, last_ms));
             let skew_max_ms = if dice.permille(100) { 40_000 } else { 500 };
             self.store_skew_ms = dice.ms(-skew_max_ms..=skew_max_ms);
         }
+        let ordered = self.orders.iter().map(|(at_ms, _)| *at_ms);
+        quiet_ms = ordered.chain([quiet_ms]).max().unwrap_or(quiet_ms);
         self.quiet_ms = quiet_ms;
         if self.profile.store_faults && dice.permille(30) {
             self.redrive_ms = Some(quiet_ms + dice.ms(3_600_000..=6 * 3_600_000));
+        }
+    }
+
+    /// What people do meanwhile.
+    fn order(&mut self, dice: &mut Dice, last_ms: i64) {
+        let breakers: Vec<BreakerId> = self.groups().map(|group| group.breaker.clone()).collect();
+        for _ in 0..dice.ms(1..=3) {
+            let at_ms = dice.ms(START_MS..=last_ms);
+            let for_ms = dice.permille(700).then(|| dice.ms(1_000..=400_000));
+            let breaker = dice.pick(&breakers);
+            if dice.permille(700) {
+                let state = dice.pick(&[Forced::Open, Forced::Closed]);
+                self.orders.push((at_ms, Ordering::Force { breaker: breaker.clone(), state, for_ms }));
+                if dice.permille(400) {
+                    self.orders.push((at_ms + dice.ms(100..=300_000), Ordering::Clear { breaker }));
+                }
+            } else {
+                self.orders.push((at_ms, Ordering::Pause { for_ms }));
+                self.orders.push((at_ms + dice.ms(1_000..=300_000), Ordering::Resume));
+            }
         }
     }
 
@@ -322,6 +361,9 @@ fn declaration(dice: &mut Dice, rich: bool) -> Declaration {
             ramp_ms: dice.pick(&[20_000, 300_000]),
             muted: dice.pick(&[Muted::Follow, Muted::Hold]),
             on_vanished: dice.pick(&[OnVanished::HalfOpen, OnVanished::Hold, OnVanished::Close]),
+            max_age_ms: dice.pick(&[300_000, 900_000]),
+            on_stale: dice.pick(&[OnStale::HalfOpen, OnStale::Hold, OnStale::Close]),
+            mode: dice.pick(&[Mode::Enforce, Mode::Enforce, Mode::Enforce, Mode::Watch]),
             ..base
         },
     };
@@ -364,7 +406,7 @@ fn group(dice: &mut Dice, monitor_id: u64, (bank, env): (&str, &str), rich: bool
 
 fn gap_ms(dice: &mut Dice, rich: bool) -> i64 {
     match dice.ms(0..=99) {
-        0..=4 if rich => dice.ms(50..=1_500),
+        0..=7 if rich => dice.ms(50..=1_200),
         0..=39 => dice.ms(2_000..=60_000),
         _ => dice.ms(60_000..=300_000),
     }

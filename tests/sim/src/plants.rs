@@ -23,10 +23,15 @@ pub(crate) enum Plant {
     NoTimers,
     PublishesAlways,
     NoMinOpen,
+    OverrideUndone,
+    OverrideForEver,
+    OverrideNotRestored,
+    PauseIgnored,
+    NeverStale,
 }
 
 /// All of them: the name on the command line, and what is wrong.
-pub(crate) const ALL: [(Plant, &str, &str); 19] = [
+pub(crate) const ALL: [(Plant, &str, &str); 24] = [
     (Plant::NoCompareAndSet, "no-compare-and-set", "writes do not name the revision that they were decided on"),
     (Plant::TiesByArrival, "ties-by-arrival", "`>` turned `>=`: of two equally new reads the later to arrive wins"),
     (Plant::NoTieBreak, "no-tie-break", "of two equally new reads the first to arrive stays, whatever it says"),
@@ -46,6 +51,11 @@ pub(crate) const ALL: [(Plant, &str, &str); 19] = [
     (Plant::NoTimers, "no-timers", "nobody writes what time alone brings"),
     (Plant::PublishesAlways, "publishes-always", "what changes nothing is published too"),
     (Plant::NoMinOpen, "no-min-open", "a breaker leaves open at once"),
+    (Plant::OverrideUndone, "override-undone", "a signal ends what a person ordered"),
+    (Plant::OverrideForEver, "override-for-ever", "an override does not end at its time"),
+    (Plant::OverrideNotRestored, "override-not-restored", "an override that the store lost is not brought back"),
+    (Plant::PauseIgnored, "pause-ignored", "signals open breakers of a paused scope"),
+    (Plant::NeverStale, "never-stale", "what no report confirms counts for ever"),
 ];
 
 impl Plant {

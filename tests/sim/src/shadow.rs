@@ -7,6 +7,7 @@
 use crate::history::Shows;
 use cutout_core::Evidence;
 use cutout_core::Policy;
+use cutout_core::flag::{Forced, OnStale};
 use cutout_core::breaker::{Muted, NoData, OpenOn, SignalId};
 use cutout_core::observation::Observation;
 use cutout_core::report::Status;
@@ -42,6 +43,8 @@ pub(crate) struct SignalShadow {
     pub(crate) id: SignalId,
     pub(crate) latest: Observation,
     pub(crate) decided: Option<Observation>,
+    /// When that was committed, by the store's clock.
+    pub(crate) refreshed_ms: i64,
     /// The newest time of a read that showed the group, of all that were committed.
     pub(crate) shown_ms: i64,
     /// The first and the last of the complete reads that lack it.
@@ -56,8 +59,23 @@ pub(crate) struct Told {
     pub(crate) told_ms: i64,
 }
 
+/// What a person has ordered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ordered {
+    pub(crate) state: Forced,
+    pub(crate) since_ms: i64,
+    pub(crate) until_ms: Option<i64>,
+}
+
+impl Ordered {
+    pub(crate) fn holds_at(&self, now_ms: i64) -> bool {
+        self.until_ms.is_none_or(|until_ms| now_ms < until_ms)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shadow {
+    pub(crate) ordered: Option<Ordered>,
     pub(crate) signals: Vec<SignalShadow>,
     pub(crate) told: Vec<Told>,
     /// For each monitor: the newest change that it was told to have shown.
@@ -65,17 +83,16 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
-    /// Takes in what was committed, or needed no commit: then a hint that is decided on at the same moment does not learn
-    /// of it before the next report.
-    pub(crate) fn take(&mut self, policy: &Policy, evidence: &Evidence, now_ms: i64, written: bool) {
+    /// Takes in what was committed. What needed no commit only confirms it.
+    pub(crate) fn take(&mut self, policy: &Policy, evidence: &Evidence, now_ms: i64) {
         for (tags, seen) in &evidence.groups {
             let id = SignalId { monitor_id: evidence.monitor_id, group: tags.to_string() };
-            self.show(policy, id, seen);
+            self.show(policy, id, seen, now_ms);
         }
         if let Some(as_of_ms) = evidence.complete_as_of_ms {
             self.lack(evidence, as_of_ms);
         }
-        if let Some(change_ms) = evidence.latest_change_ms.filter(|_| written) {
+        if let Some(change_ms) = evidence.latest_change_ms {
             match self.changes.iter_mut().find(|(id, _)| *id == evidence.monitor_id) {
                 Some((_, latest_ms)) => *latest_ms = change_ms.max(*latest_ms),
                 None => self.changes.push((evidence.monitor_id, change_ms)),
@@ -95,11 +112,12 @@ impl Shadow {
         self.changes.iter().find(|(id, _)| *id == monitor_id).map(|(_, change_ms)| *change_ms)
     }
 
-    fn show(&mut self, policy: &Policy, id: SignalId, seen: &Observation) {
+    fn show(&mut self, policy: &Policy, id: SignalId, seen: &Observation, now_ms: i64) {
         let decides = says(policy, &seen.status, seen.muted) != Says::Holds;
         let nth = self.signals.iter().position(|signal| signal.id == id).unwrap_or_else(|| {
             let (latest, shown_ms) = (seen.clone(), seen.as_of_ms);
-            self.signals.push(SignalShadow { id, latest, decided: None, shown_ms, lacking_ms: None });
+            let (decided, refreshed_ms, lacking_ms) = (None, now_ms, None);
+            self.signals.push(SignalShadow { id, latest, decided, refreshed_ms, shown_ms, lacking_ms });
             self.signals.len() - 1
         });
         let signal = &mut self.signals[nth];
@@ -109,6 +127,7 @@ impl Shadow {
         }
         if decides && signal.decided.as_ref().is_none_or(|decided| is_newer(policy, seen, decided)) {
             signal.decided = Some(seen.clone());
+            signal.refreshed_ms = now_ms;
         }
     }
 
@@ -124,7 +143,13 @@ impl Shadow {
 }
 
 impl SignalShadow {
-    /// Whether it asks for open, vanished or not.
+    /// Whether it asks for open at `now_ms`, vanished or not.
+    pub(crate) fn fires_at(&self, policy: &Policy, now_ms: i64) -> bool {
+        let fresh = now_ms < self.refreshed_ms + policy.max_age_ms || policy.on_stale == OnStale::Hold;
+        fresh && self.fires(policy)
+    }
+
+    /// Whether what was read of it asks for open, however old that is.
     pub(crate) fn fires(&self, policy: &Policy) -> bool {
         let fires = |seen: &Observation| says(policy, &seen.status, seen.muted) == Says::Fires;
         match says(policy, &self.latest.status, self.latest.muted) {

@@ -4,9 +4,10 @@
 //! Beside each record stands its shadow: what was committed to it, so that a loss takes both.
 
 use crate::shadow::Shadow;
-use cutout_core::{Breaker, BreakerId, Declared, Flag, MonitorSeen};
+use cutout_core::{Breaker, BreakerId, Declared, Flag, Hold, MonitorSeen, Pause};
 use cutout_flags::{
-    Change, Epoch, MemoryStore, Meta, PUBLISHED_VERSION, Position, Published, Snapshot, Store, Stored,
+    Change, Epoch, MemoryStore, Meta, PUBLISHED_VERSION, Position, Publish, Published, Snapshot, Store,
+    Stored,
 };
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ pub(crate) struct Record {
 struct Life {
     epoch: Epoch,
     rev: u64,
+    pause: Option<Pause>,
 }
 
 #[derive(Clone, Default)]
@@ -71,11 +73,33 @@ impl ModelStore {
         self.data.life.as_ref().map_or(0, |life| life.rev)
     }
 
-    pub(crate) fn declare(&mut self) {
-        if self.data.life.is_none() {
-            self.lives += 1;
-            self.data.life = Some(Life { epoch: Epoch::from_stored(format!("life-{}", self.lives)), rev: 0 });
+    /// True: it has begun a new life.
+    pub(crate) fn declare(&mut self) -> bool {
+        if self.data.life.is_some() {
+            return false;
         }
+        self.lives += 1;
+        let epoch = Epoch::from_stored(format!("life-{}", self.lives));
+        self.data.life = Some(Life { epoch, rev: 0, pause: None });
+        true
+    }
+
+    pub(crate) fn set_pause(&mut self, pause: Option<Pause>) {
+        if let Some(life) = &mut self.data.life {
+            life.pause = pause;
+        }
+    }
+
+    /// Whether a pause that was known at `now_ms` lets no signal open anything then.
+    pub(crate) fn is_paused_at(&self, now_ms: i64) -> bool {
+        let pause = self.data.life.as_ref().and_then(|life| life.pause.as_ref());
+        pause.is_some_and(|pause| pause.since_ms < now_ms && pause.holds_at(now_ms))
+    }
+
+    /// What keeps signals from opening anything.
+    pub(crate) fn hold(&self, now_ms: i64) -> Option<Hold> {
+        let pause = self.data.life.as_ref()?.pause.as_ref()?;
+        pause.holds_at(now_ms).then_some(Hold::Paused)
     }
 
     pub(crate) fn record(&self, id: &BreakerId) -> Option<&Record> {
@@ -108,7 +132,7 @@ impl ModelStore {
         id: &BreakerId,
         expected: u64,
         breaker: Breaker,
-        flag: Option<Flag>,
+        flag: Option<Publish>,
     ) -> bool {
         let record = self.data.records.entry(id.clone()).or_default();
         let revision = record.stored.as_ref().map_or(0, |stored| stored.revision);
@@ -116,8 +140,13 @@ impl ModelStore {
             return false;
         }
         record.stored = Some(Stored { revision: revision + 1, value: breaker });
-        if let Some(flag) = flag {
-            self.publish(id, flag);
+        match flag {
+            Some(Publish::Change(flag)) => self.publish(id, flag),
+            Some(Publish::Refresh(flag)) => match self.data.flags.get_mut(id) {
+                Some(published) => published.flag = flag,
+                None => self.publish(id, flag),
+            },
+            None => {}
         }
         true
     }
@@ -148,6 +177,7 @@ impl ModelStore {
             epoch: life.epoch.clone(),
             rev: life.rev,
             declared: self.declared.clone(),
+            pause: life.pause.clone(),
         };
         Snapshot {
             now_ms,

@@ -6,17 +6,18 @@
 use crate::caller::Caller;
 use crate::checker::{self, Verdict, broken};
 use crate::dice::{Dice, Stream};
-use crate::history::{History, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
+use crate::history::{History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
 use crate::plants::Plant;
 use crate::score::Score;
 use crate::service::{Decided, Job, Origin, What};
+use crate::shadow;
 use crate::store::ModelStore;
 use crate::wiring::{Plain, Wiring};
 use cutout_core::report::{CALLBACK_SCHEMA, Group, Monitor, Notified, NotifiedTransition, Reason, Report, Status};
-use cutout_core::{BreakerId, Callback, Declaration, Declared};
+use cutout_core::{Act, BreakerId, Callback, Declaration, Declared, Order, Pause};
 use jiff::Timestamp;
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// When AWS invokes the function again after a failure, after the first and the second.
 const RETRY_AFTER_MS: [i64; 2] = [60_000, 120_000];
@@ -42,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) losses: u64,
     pub(crate) snapshots: u64,
     pub(crate) redriven: u64,
+    pub(crate) forced: u64,
+    pub(crate) held: u64,
 }
 
 impl Tally {
@@ -57,6 +60,8 @@ impl Tally {
             losses: self.losses + other.losses,
             snapshots: self.snapshots + other.snapshots,
             redriven: self.redriven + other.redriven,
+            forced: self.forced + other.forced,
+            held: self.held + other.held,
         }
     }
 }
@@ -78,8 +83,12 @@ pub(crate) enum Event {
     Commit(Box<Job>, Box<Decided>),
     /// Time has brought something to a breaker.
     Timer(BreakerId),
+    /// Every flag is made to say what its record means now.
+    Sweep,
     /// The caller reads; on its own account or because of a change.
     Poll { own: bool },
+    /// A person does something.
+    Order(Ordered),
     ReplicaFallsBehind,
     StoreFault(StoreFault),
     /// All must be right.
@@ -124,6 +133,9 @@ pub(crate) struct World<'a> {
     queue: BinaryHeap<Planned>,
     planned: u64,
     caller: Option<Caller>,
+    /// What people ordered that is in force, as every instance remembers it.
+    pub(crate) ordered: BTreeMap<BreakerId, shadow::Ordered>,
+    pause: Option<Pause>,
     pub(crate) score: Option<Score>,
     trace: Option<Vec<String>>,
     /// Until when ticks and polls go on.
@@ -158,7 +170,7 @@ pub(crate) struct Wanted {
 pub(crate) fn live(history: &History, wiring: Wiring, plant: Option<Plant>, wanted: Wanted) -> Lived {
     let declarations = crate::service::declarations(history, plant);
     let kept = history.caller.as_ref().map_or(10_000, |caller| caller.kept);
-    let Some(store) = ModelStore::new(Declared::from_iter(&declarations), kept) else {
+    let Some(store) = ModelStore::new(Declared::new(0, &declarations), kept) else {
         let verdict = broken("setup", "a memory store gives no snapshot");
         return Lived { verdict, tally: Tally::default(), wrong_ms: 0, trace: Vec::new() };
     };
@@ -174,6 +186,8 @@ pub(crate) fn live(history: &History, wiring: Wiring, plant: Option<Plant>, want
         queue: BinaryHeap::new(),
         planned: 0,
         caller: history.caller.as_ref().map(|_| Caller::new()),
+        ordered: BTreeMap::new(),
+        pause: None,
         score: wanted.score.then(|| Score::new(history)),
         trace: wanted.trace.then(Vec::new),
         until_ms: history.quiet_ms
@@ -204,6 +218,9 @@ impl World<'_> {
                 self.plan(*at_ms - missing_ms, Event::ReplicaFallsBehind);
             }
             self.plan(*at_ms, Event::StoreFault(*fault));
+        }
+        for (at_ms, order) in &history.orders {
+            self.plan(*at_ms, Event::Order(order.clone()));
         }
         if self.score.is_some() || self.trace.is_some() {
             let changes: Vec<i64> =
@@ -256,7 +273,9 @@ impl World<'_> {
             Event::Read(job) => return self.read(job),
             Event::Commit(job, decided) => return self.commit(job, *decided),
             Event::Timer(id) => self.timer(id),
+            Event::Sweep => self.sweep(),
             Event::Poll { own } => return self.poll(own),
+            Event::Order(order) => return self.order(order),
             Event::ReplicaFallsBehind => self.store.mark_replica(),
             Event::StoreFault(fault) => self.store_fault(fault),
             Event::Converged => return self.converged(),
@@ -452,10 +471,66 @@ impl World<'_> {
         self.answer(&job, &decided)
     }
 
+    /// A person orders something, at one instance; gives up if the store is away.
+    fn order(&mut self, order: Ordered) -> Verdict {
+        if self.history.store_is_away(self.now_ms) {
+            return Ok(());
+        }
+        self.trace(|| format!("person: {order:?}"));
+        let now_ms = self.store_ms();
+        let until_ms = |for_ms: Option<i64>| for_ms.map(|for_ms| now_ms + for_ms);
+        match order {
+            Ordered::Force { breaker, state, for_ms } => {
+                self.plan_order(breaker, Act::Force { state, until_ms: until_ms(for_ms) });
+            }
+            Ordered::Clear { breaker } => self.plan_order(breaker, Act::Clear),
+            Ordered::Pause { for_ms } => {
+                let (by, why) = ("somebody".to_owned(), "a test".to_owned());
+                self.begin_life()?;
+                let pause = Pause { by, why, since_ms: now_ms, until_ms: until_ms(for_ms) };
+                self.pause = Some(pause.clone());
+                self.store.set_pause(Some(pause));
+                self.plan(self.now_ms + 5, Event::Sweep);
+            }
+            Ordered::Resume => {
+                self.pause = None;
+                self.store.set_pause(None);
+                self.plan(self.now_ms + 5, Event::Sweep);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_order(&mut self, id: BreakerId, act: Act) {
+        let order = Order { by: "somebody".to_owned(), why: "a test".to_owned(), act };
+        let job = Job::new(What::Order(id, order), Origin::Nobody);
+        self.plan(self.now_ms, Event::Read(Box::new(job)));
+    }
+
+    /// Declares the breakers where that was lost, and brings back what people ordered.
+    pub(crate) fn begin_life(&mut self) -> Verdict {
+        if !self.store.declare() {
+            return Ok(());
+        }
+        let now_ms = self.store_ms();
+        let restores = self.plant != Some(Plant::OverrideNotRestored);
+        self.store.set_pause(self.pause.clone().filter(|pause| pause.holds_at(now_ms)));
+        for (id, ordered) in self.ordered.clone() {
+            if !ordered.holds_at(now_ms) {
+                continue;
+            }
+            self.store.shadow(&id).ordered = Some(ordered);
+            if restores {
+                self.restore(&id, ordered)?;
+            }
+        }
+        Ok(())
+    }
+
     /// 200. What ended without a report is an error of the function all the same.
     fn answer(&mut self, job: &Job, decided: &Decided) -> Verdict {
         for (id, evidence) in &decided.evidence {
-            checker::answered(&self.store, id, evidence)?;
+            checker::answered(self.history.policy(), &self.store, id, evidence)?;
         }
         if let Origin::Note { whole: false, .. } = job.origin {
             self.fail(job.origin);
@@ -486,7 +561,7 @@ impl World<'_> {
             .store
             .flags()
             .iter()
-            .filter_map(|(id, published)| Some((id.clone(), published.flag.next?.at_ms)))
+            .filter_map(|(id, published)| Some((id.clone(), published.flag.next_change_ms()?)))
             .collect();
         due.into_iter().for_each(|(id, at_ms)| self.plan_timer(id, at_ms));
         self.plan(self.now_ms + 1, Event::Poll { own: false });

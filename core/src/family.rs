@@ -1,0 +1,84 @@
+//! The breakers of one declaration, counted: how many keys are known, and how many of them may be open.
+//!
+//! A monitor that suddenly says that everything fails is more often wrong itself than right, and closing a whole
+//! business is worse than a failing vendor. So beyond a declared share further openings are held back until a
+//! person decides. And keys come from monitor tags, so their number has a limit.
+//!
+//! Left out: where the counts come from (`flags`).
+
+use crate::breaker::{Hold, Policy};
+use crate::flag::ALL_PPM;
+
+/// From how many known keys on the share counts: of two banks, one that fails is half of them.
+pub const MAX_OPEN_FROM_KEYS: u64 = 3;
+
+/// The counts of one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Family {
+    /// How many keys are known.
+    pub known: u64,
+    /// How many of them are not closed.
+    pub not_closed: u64,
+}
+
+impl Family {
+    /// Takes in keys that are new. Yields how many of them the limit refuses.
+    pub fn grow(&mut self, policy: &Policy, new: u64) -> u64 {
+        let taken = new.min(policy.max_keys.saturating_sub(self.known));
+        self.known += taken;
+        new - taken
+    }
+
+    /// What keeps one more of its breakers from being opened by a signal; none: nothing.
+    #[must_use]
+    pub fn hold(&self, policy: &Policy) -> Option<Hold> {
+        let open = u128::from(self.not_closed) + 1;
+        let beyond = open * u128::from(ALL_PPM) > u128::from(self.known) * u128::from(policy.max_open_ppm);
+        (self.known >= MAX_OPEN_FROM_KEYS && beyond).then_some(Hold::MaxOpen)
+    }
+
+    /// Counts what became of one of its breakers.
+    pub fn count(&mut self, was_closed: bool, is_closed: bool) {
+        match (was_closed, is_closed) {
+            (true, false) => self.not_closed += 1,
+            (false, true) => self.not_closed = self.not_closed.saturating_sub(1),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(max_open_ppm: u32, max_keys: u64) -> Policy {
+        Policy { max_open_ppm, max_keys, ..Policy::default() }
+    }
+
+    #[test]
+    fn no_more_than_the_share_may_open_and_two_keys_are_no_share() {
+        let half = policy(500_000, 100);
+        let opened_of = |known| {
+            let mut family = Family { known, not_closed: 0 };
+            while family.not_closed < known && family.hold(&half).is_none() {
+                family.count(true, false);
+            }
+            family.not_closed
+        };
+        assert_eq!([1, 2, 3, 4, 10].map(opened_of), [1, 2, 1, 2, 5]);
+        assert_eq!(Family { known: 10, not_closed: 9 }.hold(&policy(ALL_PPM, 100)), None);
+        assert_eq!(Family { known: 3, not_closed: 0 }.hold(&policy(0, 100)), Some(Hold::MaxOpen));
+    }
+
+    #[test]
+    fn keys_beyond_the_limit_are_refused() {
+        let mut family = Family { known: 8, not_closed: 0 };
+        assert_eq!((family.grow(&policy(0, 10), 5), family.known), (3, 10));
+        assert_eq!((family.grow(&policy(0, 10), 1), family.known), (1, 10));
+        assert_eq!(
+            Family { known: 12, not_closed: 0 }.grow(&policy(0, 10), 1),
+            1,
+            "a limit that was lowered"
+        );
+    }
+}
