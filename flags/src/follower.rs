@@ -185,7 +185,7 @@ impl Follower {
 }
 
 /// An error and what it came from, in one line.
-fn chain(error: &StoreError) -> String {
+pub(crate) fn chain(error: &StoreError) -> String {
     let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

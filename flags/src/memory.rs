@@ -10,7 +10,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -199,6 +199,7 @@ impl Store for MemoryStore {
             term: state.life.as_ref().map(Life::term),
             pause: state.life.as_ref().and_then(|life| life.pause.clone()),
             breakers: ids.iter().map(|id| state.breakers.get(id).cloned()).collect(),
+            unreadable: BTreeSet::new(),
             monitor: monitor_id.and_then(|monitor_id| state.monitors.get(&monitor_id).cloned()),
             families: ids.iter().map(|id| state.family(id.name())).collect(),
         })

@@ -9,6 +9,7 @@ mod connection;
 mod errors;
 mod forms;
 
+use crate::follower::chain;
 use crate::store::{
     AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position,
     Publish, Read, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
@@ -195,15 +196,23 @@ impl Store for RedisStore {
         type Answer = (Time, Term, Vec<Option<String>>, Option<String>, Vec<Option<i64>>);
         let (time, (epoch, revision, pause), records, monitor, counts): Answer =
             self.ask("reading breakers", pipeline).await?;
+        let mut unreadable = BTreeSet::new();
         let parse_breaker = |(id, text): (&BreakerId, Option<String>)| {
-            text.map(|text| parse_record((breakers, id.as_str()), "a breaker", &text)).transpose()
+            let parsed = parse_record((breakers, id.as_str()), "a breaker", &text?);
+            let told = |error: &StoreError| {
+                tracing::error!(error = chain(error), "a breaker's record cannot be read: it stays as it is");
+                unreadable.insert(id.clone());
+            };
+            parsed.inspect_err(told).ok()
         };
+        let breakers = ids.iter().zip(records).map(parse_breaker).collect();
         let parse_monitor = |text: String| parse_record((monitors, &monitor_field), "a monitor", &text);
         Ok(Read {
             now_ms: unix_ms(time),
             term: self.parse_term(epoch, revision)?,
             pause: self.parse_pause(pause.as_deref())?,
-            breakers: ids.iter().zip(records).map(parse_breaker).collect::<Result<_, _>>()?,
+            breakers,
+            unreadable,
             monitor: monitor.map(parse_monitor).transpose()?,
             families: names.into_iter().zip(counts.chunks(2)).map(family).collect(),
         })

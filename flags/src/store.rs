@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause, Transition};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How many breakers one script writes.
@@ -74,8 +74,10 @@ pub struct Read {
     pub term: Option<Term>,
     /// A person's pause of the scope, also one whose time is over.
     pub pause: Option<Pause>,
-    /// One entry for each breaker asked for, in the same order.
+    /// One entry for each breaker asked for, in the same order; none: it is not there, or cannot be read.
     pub breakers: Vec<Option<Stored<Breaker>>>,
+    /// Those that stand there but cannot be read, as a newer version may write them. They are not absent: do not write them.
+    pub unreadable: BTreeSet<BreakerId>,
     /// The monitor asked for.
     pub monitor: Option<Stored<MonitorSeen>>,
     /// The counts of each declaration that the breakers asked for belong to, by name.

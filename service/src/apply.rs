@@ -42,6 +42,14 @@ pub(crate) enum ApplyError {
     /// The store failed.
     #[error("the store of breakers failed")]
     Store(#[from] StoreError),
+    /// Records stand in the store that cannot be read. All others of the callback are committed.
+    #[error("the records of {count} breakers cannot be read, {first} is the first: all others are committed")]
+    Unreadable {
+        /// The first of them.
+        first: BreakerId,
+        /// How many there are.
+        count: usize,
+    },
     /// Another instance has a newer breakers' file.
     #[error(transparent)]
     StandsBack(#[from] StandsBack),
@@ -127,7 +135,10 @@ async fn apply_one(shared: &Shared, subject: Subject<'_>) -> Result<Applied, App
         let decisions = rounds.decide(&plan, &read);
         let monitor = monitor_write(subject.monitor_id(), &plan, &read);
         if rounds.commit(shared, &term, decisions, monitor).await? {
-            let Rounds { changed, refused, .. } = rounds;
+            let Rounds { changed, refused, unreadable, .. } = rounds;
+            if let Some(first) = unreadable.first().cloned() {
+                return Err(ApplyError::Unreadable { first, count: unreadable.len() });
+            }
             let applied = plan.targets.len() - refused.len();
             return Ok(Applied { applied, changed, unkeyed: plan.unkeyed, refused });
         }
@@ -153,6 +164,8 @@ struct Rounds {
     changed: usize,
     /// New keys that `max_keys` refuses.
     refused: BTreeSet<BreakerId>,
+    /// Those whose records cannot be read.
+    unreadable: BTreeSet<BreakerId>,
     /// The term of the last read.
     term: Option<Term>,
 }
@@ -183,10 +196,18 @@ impl Rounds {
             self.wanted.iter().zip(read.breakers.iter().map(Option::as_ref)).collect();
         let stored = |id: &BreakerId| stored.get(id).copied().flatten();
         let mut families = read.families.clone();
-        self.refused = beyond_max_keys(plan, |id| stored(id).is_none(), &self.settled, &mut families);
+        self.refused = beyond_max_keys(
+            plan,
+            |id| stored(id).is_none() && !read.unreadable.contains(id),
+            &self.settled,
+            &mut families,
+        );
         let (pause, now_ms) = (pause_of(read), read.now_ms);
         let mut decisions = Vec::new();
-        let open = |id: &BreakerId| !self.settled.contains(id) && !self.refused.contains(id);
+        self.unreadable.extend(read.unreadable.iter().cloned());
+        let open = |id: &BreakerId| {
+            !self.settled.contains(id) && !self.refused.contains(id) && !self.unreadable.contains(id)
+        };
         for (id, (declaration, evidence)) in plan.targets.iter().filter(|(id, _)| open(id)) {
             let policy = &declaration.policy;
             let family = families.entry(id.name().to_owned()).or_default();

@@ -109,9 +109,9 @@ impl Refusal {
             Refusal::NotApplied(ApplyError::StandsBack(_)) => {
                 fixed(StatusCode::SERVICE_UNAVAILABLE, "another instance has newer settings: send it again")
             }
-            Refusal::NotApplied(ApplyError::Store(_) | ApplyError::Contended) => {
-                fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again")
-            }
+            Refusal::NotApplied(
+                ApplyError::Store(_) | ApplyError::Unreadable { .. } | ApplyError::Contended,
+            ) => fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again"),
         }
     }
 }

@@ -27,6 +27,9 @@ pub enum OrderError {
     /// The order lacks who or why, or they are too long.
     #[error("an order needs who (1 to {BY_MAX_BYTES} bytes) and why (1 to {WHY_MAX_BYTES} bytes)")]
     Unsigned,
+    /// The breaker's record cannot be read, as a newer version may have written it.
+    #[error("the record of breaker {0} cannot be read by this version")]
+    Unreadable(BreakerId),
     /// The breaker would be a new key beyond `max_keys`.
     #[error("breaker {0} would be one key more than max_keys allows")]
     TooManyKeys(BreakerId),
@@ -59,6 +62,9 @@ pub(crate) async fn obey(shared: &Shared, id: &BreakerId, order: &Order) -> Resu
     for _ in 0..ROUNDS_MAX {
         let read = shared.parts.store.read(std::slice::from_ref(id), None).await?;
         let Some(term) = in_force(shared, &read).await? else { continue };
+        if read.unreadable.contains(id) {
+            return Err(OrderError::Unreadable(id.clone()));
+        }
         let stored = read.breakers.first().and_then(Option::as_ref);
         let mut family = read.families.get(id.name()).copied().unwrap_or_default();
         if stored.is_none() && family.grow(policy, 1) > 0 {

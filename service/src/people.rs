@@ -8,13 +8,19 @@ use crate::Shared;
 use crate::backoff::Backoff;
 use crate::chain::Chain;
 use crate::order::{self, OrderError};
+use crate::sweep;
 use crate::term::{self, TermError};
 use cutout_core::flag::ForcedUntil;
 use cutout_core::{Act, BreakerId, Cause, Order, Override, Pause};
 use cutout_flags::{Epoch, Published, StoreError, Synced, Term, Update};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How much later than a pause's end an instance may look at what was held back, twice this at the most; milliseconds.
+const PAUSE_END_JITTER_MAX_MS: u64 = 250;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -26,10 +32,20 @@ pub(crate) struct People {
 #[derive(Debug, Default)]
 struct Memory {
     overrides: BTreeMap<BreakerId, Remembered>,
-    /// The pause, and the epoch under which it was last seen.
-    pause: Option<(Epoch, Pause)>,
+    pause: Option<SeenPause>,
+    /// The store's clock less this machine's.
+    offset_ms: i64,
     /// How many losses the follower has seen, and how many of them were answered.
     losses: (u64, u64),
+}
+
+/// A pause, and the epoch under which it was last seen.
+#[derive(Debug)]
+struct SeenPause {
+    epoch: Epoch,
+    pause: Pause,
+    /// Whether it came to its end and what it had held back was looked at.
+    is_over: bool,
 }
 
 /// An override, and the epoch under which it was last seen.
@@ -52,6 +68,12 @@ impl Remembered {
             until_ms: shown.until_ms,
         };
         Remembered { epoch: published.epoch.clone(), forced, is_complete: false }
+    }
+}
+
+impl Memory {
+    fn sees(&self, epoch: &Epoch, pause: &Pause) -> bool {
+        self.pause.as_ref().is_some_and(|seen| seen.epoch == *epoch && seen.pause == *pause)
     }
 }
 
@@ -79,16 +101,36 @@ impl People {
     /// Takes in that the store answered.
     pub(crate) fn synced(&self, at: &Synced) {
         let mut memory = self.memory();
-        let known_epoch = memory.pause.as_ref().map(|(epoch, _)| epoch);
         match (&at.epoch, &at.pause) {
-            (Some(epoch), Some(pause)) => memory.pause = Some((epoch.clone(), pause.clone())),
+            (Some(epoch), Some(pause)) if !memory.sees(epoch, pause) => {
+                memory.pause = Some(SeenPause { epoch: epoch.clone(), pause: pause.clone(), is_over: false });
+                self.changed.notify_one();
+            }
             // Ended by a person; under another epoch it was lost.
-            (epoch, None) if known_epoch == epoch.as_ref() => memory.pause = None,
+            (Some(epoch), None) if memory.pause.as_ref().is_some_and(|seen| seen.epoch == *epoch) => {
+                memory.pause = None;
+            }
             _ => {}
         }
+        memory.offset_ms = at.offset_ms;
         memory.losses.0 = at.losses;
         if memory.losses.1 < at.losses {
             self.changed.notify_one();
+        }
+    }
+
+    /// How long the pause still lasts, or what it held back still waits; none: there is none that ends by itself.
+    fn pause_left(&self) -> Option<Duration> {
+        let memory = self.memory();
+        let seen = memory.pause.as_ref().filter(|seen| !seen.is_over)?;
+        let now_ms = Timestamp::now().as_millisecond().saturating_add(memory.offset_ms);
+        let left_ms = seen.pause.until_ms?.saturating_sub(now_ms);
+        Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)))
+    }
+
+    fn pause_is_over(&self) {
+        if let Some(seen) = &mut self.memory().pause {
+            seen.is_over = true;
         }
     }
 
@@ -141,9 +183,9 @@ impl People {
     /// Takes the pause that was seen under another epoch than `epoch`, and lets it belong to this one.
     fn take_lost_pause(&self, epoch: &Epoch) -> Option<Pause> {
         let mut memory = self.memory();
-        let (known_epoch, pause) = memory.pause.as_mut().filter(|(known, _)| known != epoch)?;
-        *known_epoch = epoch.clone();
-        Some(pause.clone())
+        let seen = memory.pause.as_mut().filter(|seen| seen.epoch != *epoch)?;
+        seen.epoch = epoch.clone();
+        Some(seen.pause.clone())
     }
 }
 
@@ -159,17 +201,19 @@ impl People {
     }
 }
 
-/// Learns who gave each override and why, and brings back what was lost. Never returns.
+/// Learns who gave each override and why, brings back what was lost, and sweeps when a pause ends by its time. Never
+/// returns.
 pub(crate) async fn run(shared: &Shared) {
     let mut backoff = Backoff::default();
+    let mut pause_ended = false;
     loop {
-        match keep_up(shared).await {
+        match keep_up(shared, pause_ended).await {
             Ok(()) => {
                 backoff = Backoff::default();
-                shared.people.changed.notified().await;
+                pause_ended = news_or_pause_end(&shared.people).await;
             }
-            // A newer breakers' file is at work elsewhere, and its instance remembers the same.
-            Err(TermError::StandsBack(_)) => shared.people.changed.notified().await,
+            // A newer breakers' file is at work elsewhere, and its instance does the same.
+            Err(TermError::StandsBack(_)) => pause_ended = news_or_pause_end(&shared.people).await,
             Err(TermError::Store(error)) => {
                 tracing::error!(error = %Chain(&error), "what people ordered cannot be read or restored: trying again");
                 backoff.wait().await;
@@ -178,7 +222,22 @@ pub(crate) async fn run(shared: &Shared) {
     }
 }
 
-async fn keep_up(shared: &Shared) -> Result<(), TermError> {
+/// Waits for news. True: the pause has come to its end.
+async fn news_or_pause_end(people: &People) -> bool {
+    let Some(left) = people.pause_left() else {
+        people.changed.notified().await;
+        return false;
+    };
+    // A little late, so that it is over by the store's clock too, and not for all instances at once.
+    let late = Duration::from_millis(fastrand::u64(..PAUSE_END_JITTER_MAX_MS) + PAUSE_END_JITTER_MAX_MS);
+    tokio::time::timeout(left + late, people.changed.notified()).await.is_err()
+}
+
+async fn keep_up(shared: &Shared, pause_ended: bool) -> Result<(), TermError> {
+    if pause_ended {
+        sweep::sweep(shared).await?;
+        shared.people.pause_is_over();
+    }
     if let Some(losses) = shared.people.unanswered_loss() {
         term::declare(shared).await?;
         shared.people.answered(losses);
@@ -189,7 +248,7 @@ async fn keep_up(shared: &Shared) -> Result<(), TermError> {
     }
     let read = shared.parts.store.read(&ids, None).await?;
     let Some(term) = read.term else { return Ok(()) };
-    for (id, stored) in ids.iter().zip(&read.breakers) {
+    for (id, stored) in ids.iter().zip(&read.breakers).filter(|(id, _)| !read.unreadable.contains(*id)) {
         let forced = stored.as_ref().and_then(|stored| stored.value.forced().cloned());
         shared.people.learn(id, &term.epoch, forced);
     }

@@ -440,9 +440,15 @@ impl Store for Disturbed {
             Disturbance::Away => {
                 Err(StoreError::Unreachable { doing: "reading", source: "connection refused".into() })
             }
-            Disturbance::Foreign if ids.contains(&id("bank-charge/0002")) => {
-                let place = "bank-charge/0002".to_owned();
-                Err(StoreError::Foreign { place, wanted: "a breaker", source: None })
+            Disturbance::Foreign => {
+                let mut read = self.inner.read(ids, monitor_id).await?;
+                for (_, stored) in
+                    ids.iter().zip(&mut read.breakers).filter(|(one, _)| **one == id("bank-charge/0002"))
+                {
+                    *stored = None;
+                    read.unreadable.insert(id("bank-charge/0002"));
+                }
+                Ok(read)
             }
             _ => self.inner.read(ids, monitor_id).await,
         }
@@ -588,6 +594,22 @@ async fn a_record_that_cannot_be_read_holds_up_no_other_timer() {
     wait_for(&store.inner, State::Closed).await;
     assert_eq!(flags(&store.inner).await["bank-charge/0002"].flag.state, State::HalfOpen);
     running.abort();
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_holds_up_no_other_and_the_callback_comes_again() {
+    let store = Disturbed::new(Disturbance::None);
+    let service = service(store.clone());
+    let both =
+        |status, ago_s| callback(MONITOR, &[("bank_code:0001", status), ("bank_code:0002", status)], ago_s);
+    send(&service, &both("OK", 9)).await;
+    store.disturb(Disturbance::Foreign);
+    assert_eq!(send(&service, &both("Alert", 5)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let states = flags(&store.inner).await;
+    let states = ["0001", "0002"].map(|bank| states[&format!("bank-charge/{bank}")].flag.state);
+    assert_eq!(states, [State::Open, State::Closed], "what cannot be read is not overwritten");
+    store.disturb(Disturbance::None);
+    assert_eq!(send(&service, &both("Alert", 5)).await.1, json!({"applied": 2, "changed": 1}));
 }
 
 #[tokio::test]

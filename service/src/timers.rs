@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 /// How much later than its time an instance may act, so that not all of them write at once.
 pub(crate) const JITTER_MAX_MS: i64 = 500;
 
+/// How long a breaker is left alone whose record cannot be read; milliseconds. Callers follow its flag's own future.
+const UNREADABLE_PAUSE_MS: i64 = 60_000;
+
 /// What is due and when. The follower fills it.
 #[derive(Default)]
 pub(crate) struct Due {
@@ -127,11 +130,10 @@ pub(crate) async fn run(shared: &Shared, due: &Due) {
         let batch = due.wait().await;
         let settled = match advance(shared, due, &batch).await {
             Ok(settled) => settled,
-            Err(error) if error.is_retryable() => {
+            Err(error) => {
                 tracing::error!(error = %Chain(&error), due = batch.len(), "timers: trying again");
                 false
             }
-            Err(_) => advance_singly(shared, due, &batch).await,
         };
         if settled {
             backoff = Backoff::default();
@@ -139,19 +141,6 @@ pub(crate) async fn run(shared: &Shared, due: &Due) {
             backoff.wait().await;
         }
     }
-}
-
-/// The same one by one, so that a record that cannot be read holds up itself alone.
-async fn advance_singly(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> bool {
-    let mut settled = true;
-    for one in batch.chunks(1) {
-        settled &= advance(shared, due, one).await.unwrap_or_else(|error| {
-            let breaker = one.first().map(|(id, _)| id.as_str());
-            tracing::error!(breaker, error = %Chain(&error), "timers: trying again");
-            false
-        });
-    }
-    settled
 }
 
 /// Looks at the breakers that are due and writes what time has brought. False: some are to be looked at again.
@@ -167,6 +156,10 @@ async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Re
     };
     let (mut decisions, mut settled) = (Vec::new(), true);
     for ((id, entry), stored) in batch.iter().zip(&read.breakers) {
+        if read.unreadable.contains(id) {
+            due.settle(id, *entry, Some(read.now_ms.saturating_add(UNREADABLE_PAUSE_MS)));
+            continue;
+        }
         match look(shared, id, stored.as_ref(), &read) {
             Look::Write(decision) => decisions.push((*entry, decision)),
             Look::Later(next_at_ms) => {

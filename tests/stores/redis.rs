@@ -250,14 +250,25 @@ async fn dump(plain: &mut MultiplexedConnection) -> HashMap<String, Value> {
 }
 
 #[tokio::test]
-async fn a_record_that_is_not_ours_is_named() {
-    let (_subject, store, _term, mut plain) = scene(RedisServer::start()).await;
+async fn a_record_that_is_not_ours_is_not_absent_and_holds_up_no_other() {
+    let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    commit(&*store, &term, write(&bank(2), 0, 1, None)).await;
     let () =
         cmd("HSET").arg(BREAKERS).arg("bank-charge/00001").arg("1 {}").query_async(&mut plain).await.unwrap();
-    let error = store.read(&[bank(1)], None).await.unwrap_err();
+    let read = store.read(&[bank(1), bank(2)], None).await.unwrap();
+    assert_eq!((read.breakers[0].is_none(), read.breakers[1].is_some()), (true, true));
+    assert_eq!(read.unreadable, [bank(1)].into());
+    let () = cmd("HSET")
+        .arg("cutout:{default}:monitors")
+        .arg(7)
+        .arg("1 {}")
+        .query_async(&mut plain)
+        .await
+        .unwrap();
+    let error = store.read(&[], Some(7)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cutout:{default}:breakers bank-charge/00001 holds a value that is not readable as a breaker"
+        "cutout:{default}:monitors 7 holds a value that is not readable as a monitor"
     );
     assert!(error.source().is_some() && !error.is_retryable());
 }

@@ -101,6 +101,18 @@ async fn a_pause_holds_openings_back_until_somebody_resumes() {
 }
 
 #[tokio::test]
+async fn what_a_pause_held_back_opens_when_it_ends_by_its_time() {
+    let store = MemoryStore::new();
+    let service = service(Arc::new(store.clone()));
+    let until_ms = Timestamp::now().as_millisecond() + 500;
+    service.pause("ann", "drill", Some(until_ms)).await.unwrap();
+    send(&service, &alert("bank_code:0001", 5)).await;
+    assert_eq!(shown(&store, "bank-charge/0001").await, (State::Closed, Some(State::Open)));
+    let _running = Running::start(&service);
+    wait_for(&store, State::Open).await;
+}
+
+#[tokio::test]
 async fn what_people_ordered_outlives_the_loss_of_all_data() {
     let store = MemoryStore::new();
     let instances = [service(Arc::new(store.clone())), service(Arc::new(store.clone()))];
