@@ -8,6 +8,7 @@
 mod caller;
 mod checker;
 mod dice;
+mod exhaustive;
 mod history;
 mod plants;
 mod profile;
@@ -44,6 +45,9 @@ struct Args {
     /// How hard the world is: harsh, delivery, no-lag or mild
     #[arg(long, default_value = "harsh")]
     profile: String,
+    /// Every order, doubling and loss of up to 6 messages, of so many small worlds
+    #[arg(long)]
+    exhaustive: Option<u64>,
     /// Prints how long signals are wrong, for each way of serving them
     #[arg(long)]
     score: bool,
@@ -73,6 +77,9 @@ fn simulate(args: &Args) -> Result<bool, String> {
     let profile = profile::ALL.iter().find(|profile| profile.name == args.profile);
     let profile = *profile.ok_or_else(|| format!("there is no profile {:?}", args.profile))?;
     let first = args.seed.unwrap_or(1);
+    if let Some(worlds) = args.exhaustive {
+        return Ok(exhaustive::all(first, worlds));
+    }
     if args.score {
         table::print(profile, first, args.histories.unwrap_or(100_000));
         return Ok(true);

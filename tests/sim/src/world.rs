@@ -6,7 +6,7 @@
 use crate::caller::Caller;
 use crate::checker::{self, Verdict, broken};
 use crate::dice::{Dice, Stream};
-use crate::history::{History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
+use crate::history::{self, History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
 use crate::plants::Plant;
 use crate::score::Score;
 use crate::service::{Decided, Job, Origin, What};
@@ -354,22 +354,7 @@ impl World<'_> {
     }
 
     fn report_as_of(&self, monitor: usize, at_ms: i64, shows_ms: i64) -> Option<Report> {
-        let truth = &self.history.monitors[monitor];
-        if truth.gone_ms.is_some_and(|gone_ms| shows_ms >= gone_ms) {
-            return None;
-        }
-        let groups = truth.groups.iter().filter_map(|group| {
-            let shows = group.at(shows_ms)?;
-            Some(Group {
-                name: String::new(),
-                tags: group.tags.clone(),
-                status: shows.status.clone(),
-                changed_at: shows.changed_ms.map(at),
-                muted: shows.muted,
-            })
-        });
-        let groups = groups.collect();
-        Some(Report { as_of: at(whole_secs(at_ms)), monitor: Monitor::default(), groups })
+        read_of(&self.history.monitors[monitor], at_ms, shows_ms)
     }
 
     /// A scheduled run.
@@ -626,7 +611,31 @@ impl World<'_> {
     }
 }
 
-fn callback(reason: Reason, monitor_id: u64, notified: Option<Notified>, report: Option<Report>) -> Callback {
+/// What a read that is answered at `at_ms` shows of a monitor, if it shows how it was at `shows_ms`; none: it is gone.
+pub(crate) fn read_of(truth: &history::Monitor, at_ms: i64, shows_ms: i64) -> Option<Report> {
+    if truth.gone_ms.is_some_and(|gone_ms| shows_ms >= gone_ms) {
+        return None;
+    }
+    let groups = truth.groups.iter().filter_map(|group| {
+        let shows = group.at(shows_ms)?;
+        Some(Group {
+            name: String::new(),
+            tags: group.tags.clone(),
+            status: shows.status.clone(),
+            changed_at: shows.changed_ms.map(at),
+            muted: shows.muted,
+        })
+    });
+    let groups = groups.collect();
+    Some(Report { as_of: at(whole_secs(at_ms)), monitor: Monitor::default(), groups })
+}
+
+pub(crate) fn callback(
+    reason: Reason,
+    monitor_id: u64,
+    notified: Option<Notified>,
+    report: Option<Report>,
+) -> Callback {
     Callback {
         schema: CALLBACK_SCHEMA.to_owned(),
         source: String::new(),
@@ -652,7 +661,7 @@ fn agrees(callback: &Callback) -> bool {
     named.into_iter().all(|group| group.status == expected)
 }
 
-fn at(ms: i64) -> Timestamp {
+pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or_default()
 }
 
