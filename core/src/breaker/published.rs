@@ -47,8 +47,8 @@ impl Breaker {
             later.step(policy, hold, due_ms, cause.clone());
             let goes_stale = cause == Cause::Stale && (self.state == State::Open || future.next.is_some());
             match cause {
-                // Callers see hints only in what comes after them.
-                Cause::HintLapsed if later.state == self.state => continue,
+                // Callers see hints only in what comes after them, and in what is held back because of them.
+                Cause::HintLapsed if later.state == self.state && later.held == self.held => continue,
                 _ if goes_stale => future.stale_at_ms = Some(due_ms),
                 // A flag tells one change; whoever writes it then tells the one after it.
                 _ if future.next.is_some() => break,

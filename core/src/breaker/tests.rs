@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 mod people;
 mod stale;
+mod together;
 
 const MONITOR: u64 = 7;
 const T0: i64 = 1_795_000_000_000;

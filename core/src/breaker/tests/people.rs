@@ -3,11 +3,11 @@
 use super::*;
 use crate::flag::Forced;
 
-fn order(act: Act) -> Order {
+pub(super) fn order(act: Act) -> Order {
     Order { by: "ann".into(), why: "vendor maintenance".into(), act }
 }
 
-fn force(state: Forced, until_s: Option<i64>) -> Order {
+pub(super) fn force(state: Forced, until_s: Option<i64>) -> Order {
     order(Act::Force { state, until_ms: until_s.map(|s| T0 + s * 1000) })
 }
 
@@ -129,6 +129,20 @@ fn a_paused_scope_lets_no_signal_open_and_what_is_open_recovers() {
 }
 
 #[test]
+fn a_hint_in_a_pause_is_shown_until_it_lapses_and_the_flag_tells_when() {
+    let paused = Some(Hold::Paused);
+    let mut breaker = Breaker::new(T0);
+    breaker.apply(&policy(), &hint(1, NotifiedTransition::Alert, None), paused, T0 + 2_000);
+    let flag = breaker.flag(&policy(), paused);
+    let lapses_ms = T0 + 2_000 + HINT_HOLD_MS;
+    assert_eq!((flag.state, flag.would), (State::Closed, Some(State::Open)));
+    assert_eq!(flag.next, Some(Next { at_ms: lapses_ms, state: State::Closed }));
+    breaker.advance(&policy(), paused, lapses_ms);
+    assert_eq!((breaker.flag(&policy(), paused).would, breaker.held()), (None, None));
+    assert_eq!(breaker.advance(&policy(), None, lapses_ms + 1), [], "the pause is over, and so is the hint");
+}
+
+#[test]
 fn what_the_share_holds_back_waits_for_a_person_or_for_its_signals_to_rest() {
     let held = || {
         let mut breaker = Breaker::new(T0);
@@ -161,18 +175,24 @@ fn in_watch_mode_it_decides_and_the_flag_stays_closed() {
     assert_eq!(breaker.flag(&policy, None).would_at(T0 + 9_000 + RAMP_MS), State::Closed);
 }
 
-/// One step of a history in which everything may happen.
-fn step(breaker: &mut Breaker, policy: &Policy, kind: u8, hold: Option<Hold>, now_s: i64) {
+/// One step of a history in which everything may happen. Yields the transitions.
+pub(super) fn step(
+    breaker: &mut Breaker,
+    policy: &Policy,
+    kind: u8,
+    hold: Option<Hold>,
+    now_s: i64,
+) -> Vec<Transition> {
     let now_ms = T0 + now_s * 1000;
     match kind {
-        0 | 1 => drop(breaker.apply(policy, &alert(now_s), hold, now_ms)),
-        2 => drop(breaker.apply(policy, &ok(now_s), hold, now_ms)),
-        3 => drop(breaker.apply(policy, &hint(now_s, NotifiedTransition::Alert, None), hold, now_ms)),
-        4 => drop(breaker.apply(policy, &empty_report(now_s), hold, now_ms)),
-        5 => drop(breaker.obey(policy, &force(Forced::Open, Some(now_s + 70)), hold, now_ms)),
-        6 => drop(breaker.obey(policy, &force(Forced::Closed, Some(now_s + 90)), hold, now_ms)),
-        7 => drop(breaker.obey(policy, &force(Forced::Closed, None), hold, now_ms)),
-        _ => drop(breaker.obey(policy, &order(Act::Clear), hold, now_ms)),
+        0 | 1 => breaker.apply(policy, &alert(now_s), hold, now_ms),
+        2 => breaker.apply(policy, &ok(now_s), hold, now_ms),
+        3 => breaker.apply(policy, &hint(now_s, NotifiedTransition::Alert, None), hold, now_ms),
+        4 => breaker.apply(policy, &empty_report(now_s), hold, now_ms),
+        5 => breaker.obey(policy, &force(Forced::Open, Some(now_s + 70)), hold, now_ms),
+        6 => breaker.obey(policy, &force(Forced::Closed, Some(now_s + 90)), hold, now_ms),
+        7 => breaker.obey(policy, &force(Forced::Closed, None), hold, now_ms),
+        _ => breaker.obey(policy, &order(Act::Clear), hold, now_ms),
     }
 }
 
