@@ -62,7 +62,12 @@ impl Caller {
     ///
     /// # Errors
     /// What the caller knows then and must not, or the reverse.
-    pub(crate) fn read(&mut self, store: &ModelStore, now_ms: i64, plant: Option<Plant>) -> Result<(), String> {
+    pub(crate) fn read(
+        &mut self,
+        store: &ModelStore,
+        now_ms: i64,
+        plant: Option<Plant>,
+    ) -> Result<(), String> {
         let reconnects = !self.connected;
         self.connected = true;
         let skips = plant == Some(Plant::NoSnapshotAfterReconnect) && self.snapshots > 0;
@@ -161,8 +166,7 @@ fn compare(
 ) -> Result<(), String> {
     for (id, (published, why)) in known {
         // What is written under the number that a flag has is told by the next snapshot only.
-        let refreshed =
-            |shown: &Published| (!whole || *why != Why::Shown) && shown.rev == published.rev;
+        let refreshed = |shown: &Published| (!whole || *why != Why::Shown) && shown.rev == published.rev;
         let known = view.get(id).is_some_and(|shown| shown == published || refreshed(shown));
         if !matches!(why, Why::Either(_)) && !known {
             let lost = if *why == Why::Shown { "" } else { ", which the store lost," };

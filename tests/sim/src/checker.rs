@@ -56,7 +56,8 @@ fn newer_wins(
     now_ms: i64,
 ) -> Verdict {
     let Some(signal) = breaker.signals().get(&must.id) else {
-        let lacking = must.lacking_ms.is_some_and(|(first_ms, last_ms)| last_ms - first_ms >= FORGOTTEN_AFTER_MS);
+        let lacking =
+            must.lacking_ms.is_some_and(|(first_ms, last_ms)| last_ms - first_ms >= FORGOTTEN_AFTER_MS);
         if lacking || must.lacking_ms.is_some_and(|(first_ms, _)| now_ms - first_ms >= FORGOTTEN_AFTER_MS) {
             return Ok(());
         }
@@ -65,12 +66,18 @@ fn newer_wins(
     if signal.latest != must.latest {
         return broken(
             "1 newer wins",
-            format!("{id} holds {:?} of {:?}; the newest committed is {:?}", signal.latest, must.id, must.latest),
+            format!(
+                "{id} holds {:?} of {:?}; the newest committed is {:?}",
+                signal.latest, must.id, must.latest
+            ),
         );
     }
     if signal.refreshed_ms != must.refreshed_ms {
         let (is_ms, must_ms) = (signal.refreshed_ms, must.refreshed_ms);
-        return broken("5 age counts from the commit", format!("{id} counts {:?} from {is_ms}, not {must_ms}", must.id));
+        return broken(
+            "5 age counts from the commit",
+            format!("{id} counts {:?} from {is_ms}, not {must_ms}", must.id),
+        );
     }
     if signal.decided != must.decided {
         return broken(
@@ -86,7 +93,10 @@ fn newer_wins(
     if signal.vanished && !seen_gone && policy.on_vanished != OnVanished::Hold {
         return broken(
             "1 gone is seen twice",
-            format!("{id} takes {:?} for gone; it was missing from {first_ms} to {last_ms} and shown at {}", must.id, must.shown_ms),
+            format!(
+                "{id} takes {:?} for gone; it was missing from {first_ms} to {last_ms} and shown at {}",
+                must.id, must.shown_ms
+            ),
         );
     }
     Ok(())
@@ -120,7 +130,10 @@ fn people(id: &BreakerId, breaker: &Breaker, shadow: &Shadow, now_ms: i64) -> Ve
     let ordered = shadow.ordered.filter(|ordered| ordered.holds_at(now_ms));
     let forced = breaker.forced().map(|forced| (forced.state, forced.until_ms));
     if forced != ordered.map(|ordered| (ordered.state, ordered.until_ms)) {
-        return broken("3 people win", format!("{id} is forced {forced:?} at {now_ms}, and was ordered {ordered:?}"));
+        return broken(
+            "3 people win",
+            format!("{id} is forced {forced:?} at {now_ms}, and was ordered {ordered:?}"),
+        );
     }
     match ordered {
         Some(ordered) if breaker.state() != ordered.state.into() => {
@@ -132,9 +145,10 @@ fn people(id: &BreakerId, breaker: &Breaker, shadow: &Shadow, now_ms: i64) -> Ve
 
 /// Whether a signal asks for open, given whether it counts as gone; one that is forgotten does not.
 fn fires(policy: &Policy, must: &SignalShadow, breaker: &Breaker, now_ms: i64) -> bool {
-    let counts = breaker.signals().get(&must.id).is_some_and(|signal| {
-        !signal.vanished || policy.on_vanished == OnVanished::Hold
-    });
+    let counts = breaker
+        .signals()
+        .get(&must.id)
+        .is_some_and(|signal| !signal.vanished || policy.on_vanished == OnVanished::Hold);
     counts && must.fires_at(policy, now_ms)
 }
 
@@ -205,7 +219,10 @@ pub(crate) fn published(
     // What an override's end brings depends on a pause that may have begun since the flag was written.
     let by_person = before.forced.is_some() || after.forced.is_some();
     if is == State::Closed && was != State::Closed && !by_person {
-        return broken("4 recovery is gradual", format!("{id} goes from {was} to {is} at {now_ms}: {before:?}"));
+        return broken(
+            "4 recovery is gradual",
+            format!("{id} goes from {was} to {is} at {now_ms}: {before:?}"),
+        );
     }
     // No least time follows what a person ends.
     let by_signals = people == People::Never;
@@ -238,7 +255,10 @@ pub(crate) fn answered(policy: &Policy, store: &ModelStore, id: &BreakerId, evid
             confirms || (latest.changed_at_ms, latest.as_of_ms) >= (seen.changed_at_ms, seen.as_of_ms)
         });
         if !holds {
-            return broken("6 200 is committed", format!("{id} does not hold {seen:?} of {group}, answered with 200"));
+            return broken(
+                "6 200 is committed",
+                format!("{id} does not hold {seen:?} of {group}, answered with 200"),
+            );
         }
     }
     Ok(())
@@ -255,14 +275,21 @@ pub(crate) fn converged(history: &History, store: &ModelStore, at_ms: i64) -> Ve
                 (Some(shows), Some(signal)) if shadow::same(&signal.latest, shows) && !signal.vanished => {}
                 (Some(shows), signal) => {
                     let id = &group.signal;
-                    return broken("7 convergence", format!("{id:?} shows {shows:?}, the store holds {signal:?}"));
+                    return broken(
+                        "7 convergence",
+                        format!("{id:?} shows {shows:?}, the store holds {signal:?}"),
+                    );
                 }
                 (None, Some(signal)) if !signal.vanished => {
                     let managed = store.monitor(monitor.id).is_some_and(|stored| stored.value.managed);
                     let known_gone = monitor.gone_ms.is_none() || managed;
                     if known_gone {
-                        let (id, since_ms) = (&group.signal, group.levels.last().map(|level: &Level| level.at_ms));
-                        return broken("7 convergence", format!("{id:?} is gone since {since_ms:?}, the store holds {signal:?}"));
+                        let (id, since_ms) =
+                            (&group.signal, group.levels.last().map(|level: &Level| level.at_ms));
+                        return broken(
+                            "7 convergence",
+                            format!("{id:?} is gone since {since_ms:?}, the store holds {signal:?}"),
+                        );
                     }
                 }
                 (None, _) => {}

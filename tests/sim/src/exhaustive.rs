@@ -31,12 +31,18 @@ pub(crate) fn all(first: u64, worlds: u64) -> bool {
             println!("VIOLATION of \"1 order does not matter\" in world {seed}: {what}");
             println!("  again: tests/simulate --exhaustive 1 --seed {seed}");
             println!("  policy: {:?}", world.history.policy());
-            world.messages.iter().enumerate().for_each(|(nth, message)| println!("  message {nth}: {message:?}"));
+            world
+                .messages
+                .iter()
+                .enumerate()
+                .for_each(|(nth, message)| println!("  message {nth}: {message:?}"));
             return false;
         }
     }
     let secs = started.elapsed().as_secs_f64();
-    println!("exhaustive: {words} sequences of up to {MESSAGES} messages of {worlds} worlds, order never mattered, {secs:.1} s");
+    println!(
+        "exhaustive: {words} sequences of up to {MESSAGES} messages of {worlds} worlds, order never mattered, {secs:.1} s"
+    );
     true
 }
 
@@ -68,7 +74,8 @@ impl World {
         let last_ms = changes.filter(|at_ms| *at_ms > START_MS).max().unwrap_or(START_MS);
         let now_ms = last_ms + 30_000;
         let lag_max_ms = dice.pick(&[READ_LAG_MAX_MS, LAG_MAX_MS]);
-        let messages = (0..MESSAGES).map(|nth| message(&history, &mut dice, nth, now_ms, lag_max_ms)).collect();
+        let messages =
+            (0..MESSAGES).map(|nth| message(&history, &mut dice, nth, now_ms, lag_max_ms)).collect();
         World { history, messages, now_ms }
     }
 
@@ -89,7 +96,9 @@ impl World {
     }
 
     fn tell(&self, told: &mut Told, message: &Callback) {
-        let Ok(plan) = plan(&self.history.declarations, message, told.seen.get(&message.monitor_id)) else { return };
+        let Ok(plan) = plan(&self.history.declarations, message, told.seen.get(&message.monitor_id)) else {
+            return;
+        };
         for (id, (declaration, evidence)) in plan.targets {
             let breaker = told.breakers.entry(id).or_insert_with(|| Breaker::new(self.now_ms));
             breaker.apply(&declaration.policy, &evidence, None, self.now_ms);
@@ -145,7 +154,8 @@ impl World {
                 *at_ms = told.at_ms.max(*at_ms);
             }
         }
-        let held: BTreeMap<_, _> = breaker.hints().iter().map(|(id, hint)| (id.clone(), hint.at_ms)).collect();
+        let held: BTreeMap<_, _> =
+            breaker.hints().iter().map(|(id, hint)| (id.clone(), hint.at_ms)).collect();
         if held != hints {
             return Err(format!("{id} goes by the hints {held:?}, the set by {hints:?}"));
         }
@@ -157,7 +167,8 @@ impl World {
 fn message(history: &History, dice: &mut Dice, nth: usize, now_ms: i64, lag_max_ms: i64) -> Callback {
     let monitor = &history.monitors[dice.below(history.monitors.len())];
     let group = &monitor.groups[dice.below(monitor.groups.len())];
-    let changes: Vec<i64> = group.levels.iter().map(|level| level.at_ms).filter(|at_ms| *at_ms > START_MS).collect();
+    let changes: Vec<i64> =
+        group.levels.iter().map(|level| level.at_ms).filter(|at_ms| *at_ms > START_MS).collect();
     let about_ms = if changes.is_empty() { now_ms } else { dice.pick(&changes) };
     let read_ms = (about_ms + dice.ms(-2_000..=40_000)).min(now_ms);
     let lag_ms = if dice.permille(500) { dice.ms(0..=lag_max_ms) } else { 0 };

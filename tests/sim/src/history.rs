@@ -98,9 +98,17 @@ pub(crate) enum StoreFault {
 #[derive(Debug, Clone)]
 pub(crate) enum Ordering {
     /// Forces a state, for so long or until it is cleared.
-    Force { breaker: BreakerId, state: Forced, for_ms: Option<i64> },
-    Clear { breaker: BreakerId },
-    Pause { for_ms: Option<i64> },
+    Force {
+        breaker: BreakerId,
+        state: Forced,
+        for_ms: Option<i64>,
+    },
+    Clear {
+        breaker: BreakerId,
+    },
+    Pause {
+        for_ms: Option<i64>,
+    },
     Resume,
 }
 
@@ -239,7 +247,8 @@ impl History {
         for (monitor, nth, level, transition) in self.told_changes() {
             let sent_ms = level + dice.ms(100..=profile.publish_ms);
             let names_group = !profile.rich || !dice.permille(50);
-            let copies = if dice.permille(loss) { 0 } else { 1 + usize::from(dice.permille(profile.doubled)) };
+            let copies =
+                if dice.permille(loss) { 0 } else { 1 + usize::from(dice.permille(profile.doubled)) };
             let copies_ms = (0..copies).map(|_| sent_ms + delay_ms(dice, profile)).collect();
             let group = names_group.then_some(nth);
             self.notes.push(Note { monitor, group, transition, at_ms: sent_ms, copies_ms });

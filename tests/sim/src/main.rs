@@ -87,7 +87,8 @@ fn simulate(args: &Args) -> Result<bool, String> {
     match args.plant.as_deref() {
         Some("all") => Ok(all_plants(profile, first, args.histories.unwrap_or(10_000))),
         Some(name) => {
-            let plant = Plant::by_name(name).ok_or_else(|| format!("there is no bug {name:?}: --list-plants"))?;
+            let plant =
+                Plant::by_name(name).ok_or_else(|| format!("there is no bug {name:?}: --list-plants"))?;
             let default = if args.seed.is_some() { 1 } else { 10_000 };
             Ok(run::many(profile, first, args.histories.unwrap_or(default), Some(plant), args.timeline))
         }

@@ -26,7 +26,13 @@ pub(crate) struct Sum {
 }
 
 /// Lives histories and prints what came out. True: no rule was broken.
-pub(crate) fn many(profile: Profile, first: u64, histories: u64, plant: Option<Plant>, timeline: bool) -> bool {
+pub(crate) fn many(
+    profile: Profile,
+    first: u64,
+    histories: u64,
+    plant: Option<Plant>,
+    timeline: bool,
+) -> bool {
     let started = Instant::now();
     let sum = sum(profile, first, histories, WHOLE, plant, false);
     if timeline && histories == 1 {
@@ -81,7 +87,8 @@ pub(crate) fn sum(
                     break;
                 }
                 let wanted = Wanted { score, trace: false };
-                let lived = panic::catch_unwind(|| world::live(&History::draw(seed, profile), wiring, plant, wanted));
+                let lived =
+                    panic::catch_unwind(|| world::live(&History::draw(seed, profile), wiring, plant, wanted));
                 let lived = lived.unwrap_or_else(|_| Lived::panicked());
                 if sum.take(seed, lived) {
                     broken.fetch_min(nth, Ordering::Relaxed);
@@ -132,7 +139,12 @@ fn tell(profile: Profile, seed: u64, violation: &Violation, plant: Option<Plant>
     println!("  policy: {:?}", history.policy());
     for monitor in &history.monitors {
         for group in &monitor.groups {
-            println!("  {}: {} levels, timeless {}", String::from(group.signal.clone()), group.levels.len(), group.timeless);
+            println!(
+                "  {}: {} levels, timeless {}",
+                String::from(group.signal.clone()),
+                group.levels.len(),
+                group.timeless
+            );
         }
     }
     let lived = world::live(&history, WHOLE, plant, Wanted { score: true, trace: true });

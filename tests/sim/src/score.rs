@@ -65,10 +65,14 @@ impl Score {
             let shown = shown.filter(|shown| mine && shown.tags == group.tags).map(|shown| {
                 (shown.status == Status::Alert, shown.changed_at.map_or(0, Timestamp::as_millisecond))
             });
-            let told = callback.notified.iter().filter(|told| mine && told.tags.as_ref() == Some(&group.tags));
+            let told =
+                callback.notified.iter().filter(|told| mine && told.tags.as_ref() == Some(&group.tags));
             // SNS takes a message a moment after the change that it tells.
             let told = told.map(|told| {
-                (told.transition == NotifiedTransition::Alert, told.at.as_millisecond() - history.profile.publish_ms)
+                (
+                    told.transition == NotifiedTransition::Alert,
+                    told.at.as_millisecond() - history.profile.publish_ms,
+                )
             });
             let set = match plain {
                 Plain::Edge => told.chain(shown).next(),

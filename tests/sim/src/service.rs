@@ -12,8 +12,8 @@ use cutout_core::hint::HINT_AGE_LIMIT_MS;
 use cutout_core::observation::Observation;
 use cutout_core::report::{NotifiedTransition, Status};
 use cutout_core::{
-    Act, Breaker, BreakerId, Callback, Declaration, Evidence, Flag, Hold, MonitorSeen, Order, Plan, Policy, Tags,
-    plan, plan_gone,
+    Act, Breaker, BreakerId, Callback, Declaration, Evidence, Flag, Hold, MonitorSeen, Order, Plan, Policy,
+    Tags, plan, plan_gone,
 };
 use cutout_flags::{Epoch, Publish};
 use std::fmt;
@@ -62,12 +62,18 @@ impl fmt::Display for Job {
                     for group in &report.groups {
                         let changed = group.changed_at.map(|at| at.to_string());
                         let (tags, status, muted) = (&group.tags, group.status.as_str(), group.muted);
-                        write!(f, " [{tags} {status} since {changed:?}{}]", if muted { " muted" } else { "" })?;
+                        write!(
+                            f,
+                            " [{tags} {status} since {changed:?}{}]",
+                            if muted { " muted" } else { "" }
+                        )?;
                     }
                 }
                 Ok(())
             }
-            What::Gone { monitor_id, as_of_ms } => write!(f, "that monitor {monitor_id} is gone as of {as_of_ms}"),
+            What::Gone { monitor_id, as_of_ms } => {
+                write!(f, "that monitor {monitor_id} is gone as of {as_of_ms}")
+            }
             What::Order(id, order) => write!(f, "{:?} for {id}", order.act),
             What::Timer => f.write_str("what time has brought"),
         }
@@ -228,7 +234,9 @@ impl World<'_> {
         let hold = self.hold(now_ms);
         let flags: Vec<(BreakerId, Flag)> =
             self.store.flags().iter().map(|(id, published)| (id.clone(), published.flag.clone())).collect();
-        let Some(policy) = self.declarations.first().map(|declaration| declaration.policy.clone()) else { return };
+        let Some(policy) = self.declarations.first().map(|declaration| declaration.policy.clone()) else {
+            return;
+        };
         let mut writes = Vec::new();
         for (id, shown) in flags {
             let Some(stored) = self.store.stored(&id) else { continue };
@@ -259,7 +267,10 @@ impl World<'_> {
         };
         let revision = stored.map_or(0, |stored| stored.revision);
         let news = plan.seen.filter(|now| now.differs_from(seen)).map(|now| (monitor_id, revision, now));
-        let targets = plan.targets.into_iter().map(|(id, (declaration, evidence))| (id, (declaration.clone(), evidence)));
+        let targets = plan
+            .targets
+            .into_iter()
+            .map(|(id, (declaration, evidence))| (id, (declaration.clone(), evidence)));
         Some(OwnedPlan { targets: targets.collect(), seen: news })
     }
 
@@ -316,7 +327,15 @@ impl World<'_> {
         };
         if !self.wiring.has_other_rules() {
             let policy = self.history.policy();
-            checker::published(policy, id, [before.as_ref(), Some(flag)], &stored.value, hold, people, read_ms)?;
+            checker::published(
+                policy,
+                id,
+                [before.as_ref(), Some(flag)],
+                &stored.value,
+                hold,
+                people,
+                read_ms,
+            )?;
         }
         if let Some(at_ms) = flag.next_change_ms() {
             self.plan_timer(id.clone(), at_ms);
@@ -386,19 +405,24 @@ impl World<'_> {
             return self.plan(again_ms, Event::Timer(id));
         }
         let now_ms = self.store_ms();
-        let Some(declaration) = self.declarations.iter().find(|declaration| declaration.name == id.name()) else {
+        let Some(declaration) = self.declarations.iter().find(|declaration| declaration.name == id.name())
+        else {
             return;
         };
         let (policy, Some(stored)) = (&declaration.policy, self.store.stored(&id)) else { return };
         let (before, mut after, revision) = (&stored.value, stored.value.clone(), stored.revision);
         let hold = self.hold(now_ms);
         let transitions = after.advance(policy, hold, now_ms);
-        let Some(write) = self.to_write(&id, policy, revision, before, after, !transitions.is_empty(), hold) else {
+        let Some(write) = self.to_write(&id, policy, revision, before, after, !transitions.is_empty(), hold)
+        else {
             return;
         };
         let epoch = self.store.epoch().cloned();
         let decided = Decided { epoch, writes: vec![write], hold, read_ms: now_ms, ..Decided::default() };
-        self.plan(self.now_ms + 1, Event::Commit(Box::new(Job::new(What::Timer, Origin::Nobody)), Box::new(decided)));
+        self.plan(
+            self.now_ms + 1,
+            Event::Commit(Box::new(Job::new(What::Timer, Origin::Nobody)), Box::new(decided)),
+        );
         self.plan(self.now_ms + 200, Event::Timer(id));
     }
 
@@ -435,7 +459,8 @@ impl World<'_> {
                         _ => Status::Ok,
                     };
                     let (changed_at_ms, as_of_ms) = (Some(claim.at_ms), now_ms);
-                    told.groups.push((claim.group, Observation { status, changed_at_ms, as_of_ms, muted: false }));
+                    told.groups
+                        .push((claim.group, Observation { status, changed_at_ms, as_of_ms, muted: false }));
                 }
             }
             _ => {}
@@ -448,7 +473,9 @@ impl World<'_> {
         if let Some(age_ms) = self.wiring.hint_age_ms {
             told.claim.take_if(|claim| now_ms - claim.at_ms > age_ms);
             let seen = told.latest_change_ms;
-            if let Some(claim) = told.claim.as_mut().filter(|claim| seen.is_none_or(|seen| seen < claim.at_ms)) {
+            if let Some(claim) =
+                told.claim.as_mut().filter(|claim| seen.is_none_or(|seen| seen < claim.at_ms))
+            {
                 claim.at_ms = claim.at_ms.max(now_ms - HINT_AGE_LIMIT_MS);
             }
         }
@@ -481,15 +508,23 @@ struct OwnedPlan {
 fn break_ties(plant: Plant, told: &mut Evidence, before: &Breaker) {
     let monitor_id = told.monitor_id;
     let ties = |tags: &Tags, seen: &Observation| {
-        let stored = before.signals().iter().find(|(id, _)| id.monitor_id == monitor_id && id.group == tags.to_string());
+        let stored = before
+            .signals()
+            .iter()
+            .find(|(id, _)| id.monitor_id == monitor_id && id.group == tags.to_string());
         stored.is_some_and(|(_, signal)| {
             let latest = &signal.latest;
-            latest.changed_at_ms == seen.changed_at_ms && latest.as_of_ms == seen.as_of_ms && latest.status != seen.status
+            latest.changed_at_ms == seen.changed_at_ms
+                && latest.as_of_ms == seen.as_of_ms
+                && latest.status != seen.status
         })
     };
     match plant {
         Plant::TiesByArrival => {
-            told.groups.iter_mut().filter(|(tags, seen)| ties(tags, seen)).for_each(|(_, seen)| seen.as_of_ms += 1);
+            told.groups
+                .iter_mut()
+                .filter(|(tags, seen)| ties(tags, seen))
+                .for_each(|(_, seen)| seen.as_of_ms += 1);
         }
         _ => told.groups.retain(|(tags, seen)| !ties(tags, seen)),
     }

@@ -7,8 +7,8 @@
 use crate::history::Shows;
 use cutout_core::Evidence;
 use cutout_core::Policy;
-use cutout_core::flag::{Forced, OnStale};
 use cutout_core::breaker::{Muted, NoData, OpenOn, SignalId};
+use cutout_core::flag::{Forced, OnStale};
 use cutout_core::observation::Observation;
 use cutout_core::report::Status;
 

@@ -6,7 +6,10 @@ use crate::wiring::{Plain, WHOLE, Wiring};
 
 /// Lives the same histories in each way, and prints for how long signals were wrong.
 pub(crate) fn print(profile: Profile, first: u64, histories: u64) {
-    println!("Seconds in which signal and group differ, per history: profile {}, {histories} histories", profile.name);
+    println!(
+        "Seconds in which signal and group differ, per history: profile {}, {histories} histories",
+        profile.name
+    );
     println!("| way | no reconcile | 60 s | 30 s | 10 s |");
     println!("|---|---|---|---|---|");
     for (name, wiring) in ways() {
@@ -28,13 +31,14 @@ fn ways() -> Vec<(&'static str, Wiring)> {
     vec![
         ("plain: message's text, last writer wins", Wiring { report: false, ..plain(Plain::Edge) }),
         ("plain: monitor read at delivery, last writer wins", plain(Plain::Fetch)),
-        ("message's text, newest wins by its time", Wiring { plain: Some(Plain::Newest), report: false, ..WHOLE }),
+        (
+            "message's text, newest wins by its time",
+            Wiring { plain: Some(Plain::Newest), report: false, ..WHOLE },
+        ),
         ("hint only", Wiring { report: false, ..WHOLE }),
         ("report only", Wiring { hint: false, ..WHOLE }),
         ("hint and report (the design)", WHOLE),
-        ("... hints up to 15 s old", Wiring { hint_age_ms: Some(15_000), ..WHOLE }),
-        ("... hints up to 30 s old", Wiring { hint_age_ms: Some(30_000), ..WHOLE }),
-        ("... hints up to 130 s old", Wiring { hint_age_ms: Some(130_000), ..WHOLE }),
+        ("... the function reads again once, after 5 s", Wiring { rereads: 1, ..WHOLE }),
         ("... the function reads again up to 2 times, every 5 s", Wiring { rereads: 2, ..WHOLE }),
         ("... the function reads again up to 6 times, every 5 s", Wiring { rereads: 6, ..WHOLE }),
         ("... a report read 30 s after it ends a hint", Wiring { seen_past_ms: Some(30_000), ..WHOLE }),

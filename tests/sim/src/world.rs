@@ -13,7 +13,7 @@ use crate::service::{Decided, Job, Origin, What};
 use crate::shadow;
 use crate::store::ModelStore;
 use crate::wiring::{Plain, Wiring};
-use cutout_core::report::{CALLBACK_SCHEMA, Group, Monitor, Notified, NotifiedTransition, Reason, Report, Status};
+use cutout_core::report::{CALLBACK_SCHEMA, Group, Monitor, Notified, Reason, Report};
 use cutout_core::{Act, BreakerId, Callback, Declaration, Declared, Order, Pause};
 use jiff::Timestamp;
 use std::cmp::Ordering;
@@ -70,13 +70,22 @@ pub(crate) enum Event {
     /// A group changes.
     Change,
     /// The function is invoked with a notification, for the first, second or third time.
-    Attempt { note: usize, nth: usize },
+    Attempt {
+        note: usize,
+        nth: usize,
+    },
     /// The function reads once more what did not agree.
-    Reread { note: usize, left: usize },
+    Reread {
+        note: usize,
+        left: usize,
+    },
     /// The scheduled run.
     Tick,
     /// The inventory at its end.
-    Inventory { monitor_ids: Vec<u64>, as_of_ms: i64 },
+    Inventory {
+        monitor_ids: Vec<u64>,
+        as_of_ms: i64,
+    },
     /// An instance reads and decides.
     Read(Box<Job>),
     /// It writes.
@@ -86,7 +95,9 @@ pub(crate) enum Event {
     /// Every flag is made to say what its record means now.
     Sweep,
     /// The caller reads; on its own account or because of a change.
-    Poll { own: bool },
+    Poll {
+        own: bool,
+    },
     /// A person does something.
     Order(Ordered),
     ReplicaFallsBehind,
@@ -155,7 +166,12 @@ pub(crate) struct Lived {
 impl Lived {
     /// Something in it panicked, which no input may bring about.
     pub(crate) fn panicked() -> Lived {
-        Lived { verdict: broken("no panic", "it panicked"), tally: Tally::default(), wrong_ms: 0, trace: Vec::new() }
+        Lived {
+            verdict: broken("no panic", "it panicked"),
+            tally: Tally::default(),
+            wrong_ms: 0,
+            trace: Vec::new(),
+        }
     }
 }
 
@@ -225,9 +241,15 @@ impl World<'_> {
         if self.score.is_some() || self.trace.is_some() {
             let changes: Vec<i64> =
                 history.groups().flat_map(|group| &group.levels).map(|level| level.at_ms).collect();
-            changes.into_iter().filter(|at_ms| *at_ms >= START_MS).for_each(|at_ms| self.plan(at_ms, Event::Change));
+            changes
+                .into_iter()
+                .filter(|at_ms| *at_ms >= START_MS)
+                .for_each(|at_ms| self.plan(at_ms, Event::Change));
         }
-        self.plan(START_MS + history.tick_phase_ms.rem_euclid(self.wiring.period_ms.unwrap_or(PERIOD_MS)), Event::Tick);
+        self.plan(
+            START_MS + history.tick_phase_ms.rem_euclid(self.wiring.period_ms.unwrap_or(PERIOD_MS)),
+            Event::Tick,
+        );
         self.plan(START_MS, Event::Poll { own: true });
         self.plan(self.until_ms, Event::Converged);
         if let Some(redrive_ms) = history.redrive_ms.filter(|_| self.plant != Some(Plant::ReconcileOff)) {
@@ -316,10 +338,13 @@ impl World<'_> {
         let notified = told.then(|| Notified { at: at(note.at_ms), transition: note.transition, tags });
         let callback = callback(Reason::Notification, history.monitors[note.monitor].id, notified, report);
         let arrives_ms = self.now_ms + took_ms + self.way_ms();
-        let agrees = agrees(&callback);
+        let agrees = callback.shows_what_was_told();
         self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), origin))));
         if !agrees && self.wiring.rereads > 0 {
-            self.plan(self.now_ms + REREAD_EVERY_MS, Event::Reread { note: nth_note, left: self.wiring.rereads });
+            self.plan(
+                self.now_ms + REREAD_EVERY_MS,
+                Event::Reread { note: nth_note, left: self.wiring.rereads },
+            );
         }
     }
 
@@ -332,7 +357,7 @@ impl World<'_> {
         let tags = note.group.map(|group| monitor.groups[group].tags.clone());
         let notified = Some(Notified { at: at(note.at_ms), transition: note.transition, tags });
         let callback = callback(Reason::Notification, monitor.id, notified, Some(report));
-        if agrees(&callback) {
+        if callback.shows_what_was_told() {
             let arrives_ms = self.now_ms + took_ms + self.way_ms();
             self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), Origin::Nobody))));
         } else if left > 1 {
@@ -359,7 +384,8 @@ impl World<'_> {
 
     /// A scheduled run.
     fn tick(&mut self) {
-        let Some(period_ms) = self.wiring.period_ms.filter(|_| self.plant != Some(Plant::ReconcileOff)) else {
+        let Some(period_ms) = self.wiring.period_ms.filter(|_| self.plant != Some(Plant::ReconcileOff))
+        else {
             return;
         };
         if self.now_ms + period_ms <= self.until_ms {
@@ -647,18 +673,6 @@ pub(crate) fn callback(
         report,
         event: None,
     }
-}
-
-/// Whether the report shows what the message tells.
-fn agrees(callback: &Callback) -> bool {
-    let (Some(told), Some(report)) = (&callback.notified, &callback.report) else { return true };
-    let expected = match told.transition {
-        NotifiedTransition::Alert => Status::Alert,
-        NotifiedTransition::Recovery => Status::Ok,
-        _ => return true,
-    };
-    let named = report.groups.iter().filter(|group| Some(&group.tags) == told.tags.as_ref());
-    named.into_iter().all(|group| group.status == expected)
 }
 
 pub(crate) fn at(ms: i64) -> Timestamp {
