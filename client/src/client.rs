@@ -4,7 +4,7 @@ use crate::breaker::Breaker;
 use crate::memory::Memory;
 use crate::names::UnknownBreaker;
 use cutout_core::BreakerId;
-use cutout_flags::{Follower, Store, StoreError};
+use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +87,7 @@ pub struct ClientBuilder {
     names: BTreeSet<String>,
     allow_undeclared: bool,
     start_timeout: Duration,
+    clock: LocalClock,
 }
 
 /// Why a client did not start.
@@ -104,7 +105,8 @@ pub enum ConnectError {
 impl ClientBuilder {
     fn new(source: Source) -> ClientBuilder {
         let (scope, names) = (DEFAULT_SCOPE.to_owned(), BTreeSet::new());
-        ClientBuilder { source, scope, names, allow_undeclared: false, start_timeout: START_TIMEOUT }
+        let clock = LocalClock::default();
+        ClientBuilder { source, scope, names, allow_undeclared: false, start_timeout: START_TIMEOUT, clock }
     }
 
     /// A breaker that the program uses: its name, without a key. Checked at the first snapshot.
@@ -131,6 +133,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Another local clock than the system's: for simulations.
+    pub fn clock(mut self, clock: LocalClock) -> ClientBuilder {
+        self.clock = clock;
+        self
+    }
+
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
     /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
     /// and [`Client::health`] tells.
@@ -144,9 +152,9 @@ impl ClientBuilder {
             Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
             Source::Store(store) => store,
         };
-        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared));
+        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, self.clock.clone()));
         let mut synced = memory.synced();
-        let follower = Follower::new(store, Arc::clone(&memory) as _);
+        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, self.clock);
         let client = Client { memory, _follower: Arc::new(Task(tokio::spawn(follower.run()))) };
         if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
             let waited_ms = self.start_timeout.as_millis();

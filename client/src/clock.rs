@@ -4,8 +4,9 @@
 //! snapshot. When the store has been silent for long, time stands still for breakers: a process that is cut off must
 //! not walk through half-open to closed on its own while the fleet knows better.
 
+use cutout_flags::LocalClock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long after the last contact with the store breakers' own timers still run.
 pub const FROZEN_AFTER_MS: i64 = 90_000;
@@ -13,6 +14,7 @@ pub const FROZEN_AFTER_MS: i64 = 90_000;
 /// Offset and freshness, shared by all handles of a client.
 #[derive(Debug)]
 pub(crate) struct StoreClock {
+    local: LocalClock,
     /// The store's time less the local time.
     offset_ms: AtomicI64,
     /// The local time of the last good contact; `i64::MAX` before the first, when nothing can be timed anyway.
@@ -21,11 +23,16 @@ pub(crate) struct StoreClock {
 
 impl Default for StoreClock {
     fn default() -> StoreClock {
-        StoreClock { offset_ms: AtomicI64::new(0), contact_ms: AtomicI64::new(i64::MAX) }
+        StoreClock::new(LocalClock::default())
     }
 }
 
 impl StoreClock {
+    /// One that knows nothing of the store yet.
+    pub(crate) fn new(local: LocalClock) -> StoreClock {
+        StoreClock { local, offset_ms: AtomicI64::new(0), contact_ms: AtomicI64::new(i64::MAX) }
+    }
+
     /// Notes a good contact at a local time, with the offset then known.
     pub(crate) fn contact(&self, local_ms: i64, offset_ms: i64) {
         self.offset_ms.store(offset_ms, Ordering::Relaxed);
@@ -34,7 +41,7 @@ impl StoreClock {
 
     /// Now by the store's clock, Unix milliseconds; at most [`FROZEN_AFTER_MS`] after the last contact.
     pub(crate) fn now_ms(&self) -> i64 {
-        self.at(local_ms())
+        self.at(self.local.now_ms())
     }
 
     fn at(&self, local_ms: i64) -> i64 {
@@ -45,15 +52,9 @@ impl StoreClock {
     /// How long ago the last good contact was; none: there was none yet.
     pub(crate) fn age(&self) -> Option<Duration> {
         let contact_ms = self.contact_ms.load(Ordering::Relaxed);
-        let age_ms = local_ms().saturating_sub(contact_ms).max(0);
+        let age_ms = self.local.now_ms().saturating_sub(contact_ms).max(0);
         (contact_ms != i64::MAX).then(|| Duration::from_millis(age_ms.unsigned_abs()))
     }
-}
-
-/// The local clock, Unix milliseconds.
-pub(crate) fn local_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

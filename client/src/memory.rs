@@ -8,7 +8,7 @@ use crate::clock::StoreClock;
 use crate::names::{self, UnknownBreaker};
 use arc_swap::ArcSwapOption;
 use cutout_core::{BreakerId, Declared};
-use cutout_flags::{Sink, StoreError, Synced, Update};
+use cutout_flags::{LocalClock, Sink, StoreError, Synced, Update};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,10 +32,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool) -> Memory {
+    pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool, clock: LocalClock) -> Memory {
         Memory {
             cells: Mutex::default(),
-            clock: Arc::default(),
+            clock: Arc::new(StoreClock::new(clock)),
             declared: ArcSwapOption::empty(),
             used,
             allow_undeclared,
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn handles_taken_before_and_after_a_flag_arrives_tell_the_same() {
-        let memory = Memory::new(BTreeSet::new(), false);
+        let memory = Memory::new(BTreeSet::new(), false, LocalClock::default());
         let before = memory.breaker(BreakerId::new("bank", &["1"]));
         memory.update(&[update("1", Some(State::Open)), update("2", Some(State::Open))]);
         let after = memory.breaker(BreakerId::new("bank", &["2"]));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn keys_that_nobody_holds_and_no_flag_shows_are_forgotten() {
-        let memory = Memory::new(BTreeSet::new(), false);
+        let memory = Memory::new(BTreeSet::new(), false, LocalClock::default());
         let held = memory.breaker(BreakerId::new("bank", &["held"]));
         for key in 0..100 {
             let _ = memory.breaker(BreakerId::new("bank", &[key.to_string()]));
