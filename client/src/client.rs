@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::names::UnknownBreaker;
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use cutout_core::BreakerId;
-use cutout_flags::{Follower, Store, StoreError};
+use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn start(store: Arc<dyn Store>, memory: Arc<Memory>) -> Tasks {
-        let follower = Follower::new(store, Arc::clone(&memory) as _);
+    fn start(store: Arc<dyn Store>, memory: Arc<Memory>, clock: LocalClock) -> Tasks {
+        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, clock);
         let running = [tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
         Tasks { memory, running }
     }
@@ -126,6 +126,7 @@ pub struct ClientBuilder {
     start_timeout: Duration,
     max_staleness: MaxStaleness,
     max_staleness_of: BTreeMap<String, MaxStaleness>,
+    clock: LocalClock,
 }
 
 /// Why a client did not start.
@@ -153,6 +154,7 @@ impl ClientBuilder {
             start_timeout: START_TIMEOUT,
             max_staleness: MaxStaleness::default(),
             max_staleness_of: BTreeMap::new(),
+            clock: LocalClock::default(),
         }
     }
 
@@ -204,6 +206,12 @@ impl ClientBuilder {
         Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
     }
 
+    /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
+    pub fn clock(mut self, clock: LocalClock) -> ClientBuilder {
+        self.clock = clock;
+        self
+    }
+
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
     /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
     /// and [`Client::health`] tells.
@@ -220,7 +228,7 @@ impl ClientBuilder {
         };
         let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
         let mut synced = memory.synced();
-        let tasks = Tasks::start(store, Arc::clone(&memory));
+        let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
         let client = Client { memory, _tasks: Arc::new(tasks) };
         if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
             let waited_ms = self.start_timeout.as_millis();
