@@ -176,7 +176,7 @@ impl Refused {
     }
 }
 
-fn at(unix_ms: i64) -> SystemTime {
+pub(crate) fn at(unix_ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.try_into().unwrap_or_default())
 }
 

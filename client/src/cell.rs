@@ -5,11 +5,13 @@
 //! Left out: time and chance, which are arguments here.
 
 use crate::clock::Moment;
+use crate::snapshot::KnownBreaker;
 use crate::staleness::Act;
 use crate::tally::Unenforced;
 use arc_swap::ArcSwapOption;
-use cutout_core::flag::PROBE_EVERY_MS;
+use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
 use cutout_core::{BreakerId, Flag, Mode, OnStale, State};
+use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 
@@ -17,17 +19,53 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 #[derive(Debug)]
 pub(crate) struct Cell {
     id: BreakerId,
+    /// None: no flag was seen, or a plain one, which says closed and nothing else.
+    flag: ArcSwapOption<Flag>,
+    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds.
+    probe_due_ms: AtomicI64,
+    /// Since when the last flag's decision stands; [`NO_FLAG_MS`]: no flag was seen.
+    since_ms: AtomicI64,
     /// Whether every call is admitted and nothing is to be counted, so that callers need not look further.
     calm: AtomicBool,
     /// What staleness makes of it: an [`Act`].
     act: AtomicU8,
-    flag: ArcSwapOption<Flag>,
-    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds.
-    probe_due_ms: AtomicI64,
+    /// The [`Stand`] that listeners know.
+    told: AtomicU8,
+}
+
+/// No flag was seen.
+const NO_FLAG_MS: i64 = i64::MIN;
+
+/// Where a breaker stands at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stand {
+    /// What calls get.
+    pub(crate) state: State,
+    /// What they would get if every decision were carried out.
+    pub(crate) would: State,
+}
+
+impl Stand {
+    const STATES: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
+
+    fn to_stored(self) -> u8 {
+        let number = |state| match state {
+            State::Closed => 0,
+            State::Open => 1,
+            State::HalfOpen => 2,
+        };
+        number(self.state) + 3 * number(self.would)
+    }
+
+    fn from_stored(stored: u8) -> Stand {
+        let state = |number: u8| Stand::STATES.get(usize::from(number)).copied().unwrap_or_default();
+        Stand { state: state(stored % 3), would: state(stored / 3) }
+    }
 }
 
 /// Why a call was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
     /// A signal holds the breaker open, and the call is no probe.
@@ -64,10 +102,12 @@ impl Cell {
     pub(crate) fn new(id: BreakerId, act: Act) -> Cell {
         Cell {
             id,
-            calm: AtomicBool::new(act != Act::Open),
-            act: AtomicU8::new(act as u8),
             flag: ArcSwapOption::empty(),
             probe_due_ms: AtomicI64::new(0),
+            since_ms: AtomicI64::new(NO_FLAG_MS),
+            calm: AtomicBool::new(act != Act::Open),
+            act: AtomicU8::new(act as u8),
+            told: AtomicU8::new(Stand::default().to_stored()),
         }
     }
 
@@ -82,7 +122,8 @@ impl Cell {
         if flag.as_ref().is_some_and(is_open) && !self.flag.load().as_deref().is_some_and(is_open) {
             self.probe_due_ms.store(probe_due_ms, Ordering::Relaxed);
         }
-        self.flag.store(flag.map(Into::into));
+        self.since_ms.store(flag.as_ref().map_or(NO_FLAG_MS, |flag| flag.since_ms), Ordering::Relaxed);
+        self.flag.store(flag.filter(|flag| !is_plain(flag)).map(Into::into));
         self.settle();
     }
 
@@ -102,9 +143,57 @@ impl Cell {
         Act::from_stored(self.act.load(Ordering::Relaxed))
     }
 
-    /// Whether a flag was seen.
-    pub(crate) fn has_flag(&self) -> bool {
-        self.flag.load().is_some()
+    /// Whether nothing is known of it but that it is closed: a new cell in its place would answer the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flag.load().is_none()
+    }
+
+    /// Where it stands now, if that is not what listeners know: what they know, and what they are to be told.
+    pub(crate) fn turn(&self, now: Moment) -> Option<(Stand, Stand)> {
+        let stand = self.with_flag(|flag| self.stand_of(flag, now));
+        let known = Stand::from_stored(self.told.swap(stand.to_stored(), Ordering::Relaxed));
+        (known != stand).then_some((known, stand))
+    }
+
+    /// All that there is to tell of it now.
+    pub(crate) fn known(&self, now: Moment, is_held: bool) -> KnownBreaker {
+        self.with_flag(|flag| {
+            let Stand { state, would } = self.stand_of(flag, now);
+            let by_staleness = self.by_staleness(flag, now);
+            let share_ppm = match by_staleness {
+                Some(State::Closed) => ALL_PPM,
+                Some(_) if flag.mode == Mode::Enforce => 0,
+                _ => flag.share_ppm(now.store_ms),
+            };
+            let refusal = match by_staleness {
+                None => refusal(flag, now.store_ms),
+                Some(_) => Refusal { state, reason: Reason::Staleness, since_ms: None, until_ms: None },
+            };
+            let since_ms = self.since_ms.load(Ordering::Relaxed);
+            KnownBreaker {
+                breaker: self.id.clone(),
+                state,
+                reason: (state != State::Closed).then_some(refusal.reason),
+                share_ppm,
+                // Time alone may have moved it on since the flag was written.
+                since_ms: (since_ms != NO_FLAG_MS)
+                    .then(|| refusal.since_ms.unwrap_or(since_ms).max(since_ms)),
+                until_ms: refusal.until_ms,
+                would: (would != state).then_some(would),
+                watch: flag.mode == Mode::Watch,
+                refuse: flag.refuse.iter().cloned().collect(),
+                forced: flag.forced.filter(|_| flag.is_forced_at(now.true_ms)).map(Into::into),
+                is_held,
+            }
+        })
+    }
+
+    fn stand_of(&self, flag: &Flag, now: Moment) -> Stand {
+        match self.by_staleness(flag, now) {
+            Some(would) if flag.mode == Mode::Watch => Stand { state: State::Closed, would },
+            Some(state) => Stand { state, would: state },
+            None => Stand { state: flag.state_at(now.store_ms), would: flag.would_at(now.store_ms) },
+        }
     }
 
     /// Whether every call is admitted, whatever its class, the time and the draw.
@@ -115,10 +204,7 @@ impl Cell {
 
     /// The state now.
     pub(crate) fn state(&self, now: Moment) -> State {
-        self.with_flag(|flag| match self.by_staleness(flag, now) {
-            Some(state) if flag.mode == Mode::Enforce => state,
-            _ => flag.state_at(now.store_ms),
-        })
+        self.with_flag(|flag| self.stand_of(flag, now).state)
     }
 
     /// May a call of `class` be made that drew `draw_ppm` evenly from 0 to 999,999?
@@ -197,6 +283,13 @@ fn is_calm(flag: &Flag) -> bool {
     flag.state == State::Closed && flag.next.is_none() && !would_refuse
 }
 
+/// Whether a flag says closed and nothing else: nothing to come, no order, no class, no mode that would have to be known
+/// if staleness acted.
+fn is_plain(flag: &Flag) -> bool {
+    let Flag { since_ms, probe_ppm, on_stale, .. } = *flag;
+    *flag == Flag { since_ms, probe_ppm, on_stale, ..Flag::default() }
+}
+
 fn refusal(flag: &Flag, now_ms: i64) -> Refusal {
     let state = flag.state_at(now_ms);
     let reason = match state {
@@ -233,7 +326,7 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cutout_core::flag::{ALL_PPM, ForcedUntil, Next};
+    use cutout_core::flag::{ForcedUntil, Next};
     use cutout_core::{Forced, flag::Ramp};
     use std::sync::Barrier;
 

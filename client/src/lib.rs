@@ -25,19 +25,30 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+/// Its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/handles.md")]
+struct DocsHandles;
+
 mod breaker;
 mod cell;
 mod client;
 mod clock;
+mod fake;
 mod memory;
 mod names;
+mod snapshot;
 mod staleness;
 mod tally;
+mod transitions;
 
 pub use breaker::{Breaker, Permit, Refused};
 pub use cell::Reason;
 pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
+pub use fake::FakeClient;
 pub use names::UnknownBreaker;
+pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
+pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};

@@ -3,11 +3,13 @@
 //! The follower writes here; callers hold cells and never come through the map again. A cell lives while its breaker
 //! has a flag or somebody holds a handle, so the map is bounded by what the store and the program themselves hold.
 
-use crate::breaker::{Breaker, Shared};
+use crate::breaker::{self, Breaker, Shared};
 use crate::cell::Cell;
-use crate::clock::StoreClock;
+use crate::clock::{Moment, StoreClock};
 use crate::names::{self, UnknownBreaker};
+use crate::snapshot::KnownBreaker;
 use crate::staleness::Limits;
+use crate::transitions::Listeners;
 use arc_swap::ArcSwapOption;
 use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Declared};
@@ -33,6 +35,7 @@ pub(crate) struct Memory {
     connected: AtomicBool,
     losses: AtomicU64,
     synced: watch::Sender<bool>,
+    listeners: Listeners,
 }
 
 impl Memory {
@@ -49,6 +52,7 @@ impl Memory {
             connected: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             synced: watch::Sender::new(false),
+            listeners: Listeners::default(),
         }
     }
 
@@ -58,6 +62,29 @@ impl Memory {
         let cell = Arc::clone(cells.entry(id).or_insert_with_key(|id| self.new_cell(id)));
         drop(cells);
         Breaker::new(cell, Arc::clone(&self.shared))
+    }
+
+    /// What is known of each breaker, in no order.
+    pub(crate) fn breakers(&self) -> Vec<KnownBreaker> {
+        let (cells, now) = (self.cells(), self.clock().now());
+        cells.values().map(|cell| cell.known(now, Arc::strong_count(cell) > 1)).collect()
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Tells listeners if a breaker has changed. Only while the cells are locked, so that they hear it in order.
+    fn tell_turn(&self, cell: &Cell, now: Moment) {
+        if let Some(turn) = cell.turn(now) {
+            self.listeners.tell(cell.id(), turn, breaker::at(now.true_ms));
+        }
+    }
+
+    /// Tells listeners what time alone has changed.
+    fn tell_turns(&self) {
+        let (cells, now) = (self.cells(), self.clock().now());
+        cells.values().filter(|cell| !cell.is_calm()).for_each(|cell| self.tell_turn(cell, now));
     }
 
     /// A cell for a breaker that has none. Only while the cells are locked, so that no change of the limits passes it by.
@@ -103,6 +130,7 @@ impl Memory {
     /// hands to the metrics what callers have counted.
     pub(crate) fn look_around(&self) {
         self.look_at_staleness();
+        self.tell_turns();
         self.tell_counts();
         metrics::gauge!("cutout_client_store_age_seconds").set(self.clock().silence().as_secs_f64());
     }
@@ -116,8 +144,10 @@ impl Memory {
         // Locked before the time is read: between a contact and a look at an older time, the contact must win.
         let cells = self.cells();
         if self.limits.look(self.clock().silence()) {
+            let now = self.clock().now();
             for cell in cells.values() {
                 cell.act(self.limits.act_on(cell.id().name()));
+                self.tell_turn(cell, now);
             }
         }
     }
@@ -128,6 +158,17 @@ impl Memory {
 
     pub(crate) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn regained_contact(&self, declared: Option<Arc<Declared>>) {
+        self.connected.store(true, Ordering::Relaxed);
+        self.declared.store(declared);
+        self.synced.send_replace(true);
+        self.check_names_late();
+    }
+
+    pub(crate) fn lost_contact(&self) {
+        self.connected.store(false, Ordering::Relaxed);
     }
 
     fn cells(&self) -> MutexGuard<'_, HashMap<BreakerId, Arc<Cell>>> {
@@ -151,23 +192,27 @@ impl Memory {
 
 impl Sink for Memory {
     fn update(&self, updates: &[Update]) {
-        let now_ms = self.clock().monotonic_ms();
         let mut cells = self.cells();
+        let now = self.clock().now();
         for Update { id, flag } in updates {
             let flag = flag.as_ref().map(|published| published.flag.clone());
             // Not all processes at once: a vendor that has just failed would get a call from each in the same moment.
-            let probe_due_ms = now_ms.saturating_add(fastrand::i64(0..PROBE_EVERY_MS));
+            let probe_due_ms = now.monotonic_ms.saturating_add(fastrand::i64(0..PROBE_EVERY_MS));
             match cells.get(id) {
-                Some(cell) => cell.set(flag, probe_due_ms),
+                Some(cell) => {
+                    cell.set(flag, probe_due_ms);
+                    self.tell_turn(cell, now);
+                }
                 None if flag.is_some() => {
                     let cell = self.new_cell(id);
                     cell.set(flag, probe_due_ms);
+                    self.tell_turn(&cell, now);
                     cells.insert(id.clone(), cell);
                 }
                 None => {}
             }
         }
-        cells.retain(|_, cell| cell.has_flag() || Arc::strong_count(cell) > 1);
+        cells.retain(|_, cell| !cell.is_plain() || Arc::strong_count(cell) > 1);
     }
 
     fn synced(&self, at: &Synced) {
@@ -178,15 +223,12 @@ impl Sink for Memory {
             metrics::counter!("cutout_client_store_losses_total").increment(at.losses - losses);
         }
         self.look_at_staleness();
-        self.connected.store(true, Ordering::Relaxed);
-        self.declared.store(at.declared.clone());
-        self.synced.send_replace(true);
-        self.check_names_late();
+        self.regained_contact(at.declared.clone());
     }
 
     fn failed(&self, _: &StoreError) {
         // The follower logs it once; here it only shows in the health.
-        self.connected.store(false, Ordering::Relaxed);
+        self.lost_contact();
     }
 }
 

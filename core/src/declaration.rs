@@ -21,7 +21,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BreakerId(String);
+pub struct BreakerId(Box<str>);
 
 impl BreakerId {
     /// The identity of `name` for the key's values in declared order: lower-cased, `%` and `/` percent-encoded,
@@ -33,13 +33,13 @@ impl BreakerId {
             id.push('/');
             id.extend(utf8_percent_encode(&value.as_ref().to_lowercase(), ENCODED));
         }
-        BreakerId(id)
+        BreakerId(id.into())
     }
 
     /// An identity as a store spells it.
     #[must_use]
     pub fn from_stored(id: String) -> BreakerId {
-        BreakerId(id)
+        BreakerId(id.into())
     }
 
     /// The whole identity.
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn ids(names: &[&str]) -> Touched {
-        Touched::Breakers(names.iter().map(|name| BreakerId((*name).to_owned())).collect())
+        Touched::Breakers(names.iter().map(|name| BreakerId((*name).into())).collect())
     }
 
     #[test]

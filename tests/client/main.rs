@@ -5,6 +5,8 @@
 
 mod classes;
 mod counted;
+mod fake;
+mod listeners;
 mod silence;
 mod time;
 mod world;
