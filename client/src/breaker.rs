@@ -51,7 +51,16 @@ pub struct Breaker {
 impl Breaker {
     pub(crate) fn new(cell: Arc<Cell>, shared: Arc<Shared>) -> Breaker {
         let tally = shared.tallies.of(cell.id().name(), None);
-        Breaker { cell, shared, class: None, tally }
+        Breaker::with(cell, shared, None, tally)
+    }
+
+    pub(crate) fn with(
+        cell: Arc<Cell>,
+        shared: Arc<Shared>,
+        class: Option<Arc<str>>,
+        tally: Arc<Tally>,
+    ) -> Breaker {
+        Breaker { cell, shared, class, tally }
     }
 
     /// The same breaker for calls of an operation class, spelled as in the breakers' file. Keep it: this allocates.
@@ -78,25 +87,14 @@ impl Breaker {
     #[inline]
     pub fn admit(&self) -> Result<Permit, Refused> {
         if self.cell.is_calm() {
-            return Ok(Permit { would_refuse: false });
+            return Ok(Permit::plain());
         }
         self.ask()
     }
 
     #[cold]
     fn ask(&self) -> Result<Permit, Refused> {
-        let answer = self.cell.ask(self.class(), self.shared.clock.now(), fastrand::u32(..ALL_PPM));
-        match answer {
-            Answer::Admitted => Ok(Permit { would_refuse: false }),
-            Answer::WouldRefuse(why) => {
-                self.tally.would_refuse(why);
-                Ok(Permit { would_refuse: true })
-            }
-            Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
-                let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
-                Err(Refused { cell: Arc::clone(&self.cell), state, reason, since_ms, until_ms })
-            }
-        }
+        ask(&self.cell, &self.shared, self.class(), &self.tally)
     }
 
     /// The state now, for calls of every class. Half-open admits a growing share of the calls.
@@ -118,6 +116,26 @@ impl Breaker {
     }
 }
 
+/// Asks a breaker that is not calm.
+pub(crate) fn ask(
+    cell: &Arc<Cell>,
+    shared: &Shared,
+    class: Option<&str>,
+    tally: &Tally,
+) -> Result<Permit, Refused> {
+    match cell.ask(class, shared.clock.now(), fastrand::u32(..ALL_PPM)) {
+        Answer::Admitted => Ok(Permit::plain()),
+        Answer::WouldRefuse(why) => {
+            tally.would_refuse(why);
+            Ok(Permit { would_refuse: true })
+        }
+        Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
+            let since_ms = since_ms.unwrap_or_else(|| shared.clock.silent_since_ms());
+            Err(Refused { cell: Arc::clone(cell), state, reason, since_ms, until_ms })
+        }
+    }
+}
+
 /// Leave to make one call.
 #[derive(Debug)]
 #[must_use = "a permit is for one call"]
@@ -126,6 +144,12 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// Of a breaker that refuses nobody.
+    #[inline]
+    pub(crate) fn plain() -> Permit {
+        Permit { would_refuse: false }
+    }
+
     /// Whether the call would have been refused if every decision were carried out: the breaker is in watch mode, or its opening
     /// is held back by a pause or by `max_open`.
     #[must_use]

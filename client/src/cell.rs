@@ -156,7 +156,7 @@ impl Cell {
     }
 
     /// All that there is to tell of it now.
-    pub(crate) fn known(&self, now: Moment, is_held: bool) -> KnownBreaker {
+    pub(crate) fn known(&self, now: Moment) -> KnownBreaker {
         self.with_flag(|flag| {
             let Stand { state, would } = self.stand_of(flag, now);
             let by_staleness = self.by_staleness(flag, now);
@@ -183,7 +183,6 @@ impl Cell {
                 watch: flag.mode == Mode::Watch,
                 refuse: flag.refuse.iter().cloned().collect(),
                 forced: flag.forced.filter(|_| flag.is_forced_at(now.true_ms)).map(Into::into),
-                is_held,
             }
         })
     }
@@ -285,7 +284,7 @@ fn is_calm(flag: &Flag) -> bool {
 
 /// Whether a flag says closed and nothing else: nothing to come, no order, no class, no mode that would have to be known
 /// if staleness acted.
-fn is_plain(flag: &Flag) -> bool {
+pub(crate) fn is_plain(flag: &Flag) -> bool {
     let Flag { since_ms, probe_ppm, on_stale, .. } = *flag;
     *flag == Flag { since_ms, probe_ppm, on_stale, ..Flag::default() }
 }

@@ -1,12 +1,12 @@
 //! The client: one follower and one memory a process, and the handles on breakers that come out of it.
 
 use crate::breaker::Breaker;
+use crate::family::Family;
 use crate::memory::Memory;
 use crate::names::UnknownBreaker;
 use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use crate::transitions::Transitions;
-use cutout_core::BreakerId;
 use cutout_flags::{Follower, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,7 +97,17 @@ impl Client {
     /// are not known yet.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
         self.memory.check_name(name)?;
-        Ok(self.memory.breaker(BreakerId::new(name, key)))
+        let cell = self.memory.cell(name, key);
+        Ok(Breaker::new(cell, Arc::clone(self.memory.shared())))
+    }
+
+    /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
+    ///
+    /// # Errors
+    /// [`UnknownBreaker`], as in [`Client::breaker`].
+    pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
+        self.memory.check_name(name)?;
+        Ok(Family::new(Arc::clone(&self.memory), name, None))
     }
 
     /// A client that nobody feeds but whoever holds its memory.

@@ -30,11 +30,13 @@
 #[doc = include_str!("../../docs/handles.md")]
 struct DocsHandles;
 
+mod board;
 mod breaker;
 mod cell;
 mod client;
 mod clock;
 mod fake;
+mod family;
 mod memory;
 mod names;
 mod snapshot;
@@ -48,6 +50,7 @@ pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, STA
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
 pub use fake::FakeClient;
+pub use family::Family;
 pub use names::UnknownBreaker;
 pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};

@@ -51,9 +51,6 @@ pub struct KnownBreaker {
     /// A person's decision in force.
     #[serde(rename = "override")]
     pub forced: Option<Override>,
-    /// Whether the program holds a handle on it.
-    #[serde(rename = "held")]
-    pub is_held: bool,
 }
 
 /// A person's decision in force.

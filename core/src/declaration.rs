@@ -18,6 +18,11 @@ pub const BREAKERS_PER_GROUP_MAX: usize = 64;
 /// `%` and `/` would make two keys look alike; control characters would break a log line.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 
+/// Whether a byte of a key is spelled as it is, without a look at what stands around it.
+fn stands_for_itself(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'%' && byte != b'/'
+}
+
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -28,12 +33,24 @@ impl BreakerId {
     /// joined by `/`.
     #[must_use]
     pub fn new<V: AsRef<str>>(name: &str, values: &[V]) -> BreakerId {
-        let mut id = name.to_owned();
-        for value in values {
-            id.push('/');
-            id.extend(utf8_percent_encode(&value.as_ref().to_lowercase(), ENCODED));
-        }
+        let mut id = String::new();
+        BreakerId::spell(name, values, &mut id);
         BreakerId(id.into())
+    }
+
+    /// Appends the text of [`BreakerId::new`] to `id`; with values that are spelled as they stand, nothing is allocated but
+    /// room in `id`.
+    pub fn spell<V: AsRef<str>>(name: &str, values: &[V], id: &mut String) {
+        id.push_str(name);
+        for value in values {
+            let value = value.as_ref();
+            id.push('/');
+            if value.bytes().all(stands_for_itself) {
+                id.push_str(value);
+            } else {
+                id.extend(utf8_percent_encode(&value.to_lowercase(), ENCODED));
+            }
+        }
     }
 
     /// An identity as a store spells it.
@@ -178,6 +195,28 @@ mod tests {
 
     fn ids(names: &[&str]) -> Touched {
         Touched::Breakers(names.iter().map(|name| BreakerId((*name).into())).collect())
+    }
+
+    #[test]
+    fn a_key_is_spelled_the_same_whether_or_not_it_could_stand_as_it_is() {
+        let keys = [
+            "0001",
+            "a~!:\"b",
+            "AbC",
+            "a/b",
+            "50%",
+            "a b",
+            "\u{7f}\u{1}",
+            "\u{c4}\u{3a3}",
+            "\u{df}",
+            "",
+            "\n",
+        ];
+        for key in keys {
+            let wanted = format!("bank/{}", utf8_percent_encode(&key.to_lowercase(), ENCODED));
+            assert_eq!(BreakerId::new("bank", &[key]).as_str(), wanted);
+        }
+        assert_eq!(BreakerId::new("bank", &["A/b", "c"]).as_str(), "bank/a%2Fb/c");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod classes;
 mod counted;
 mod fake;
+mod family;
 mod listeners;
 mod silence;
 mod time;
