@@ -14,15 +14,14 @@ use cutout_core::{BreakerId, Flag, Mode, OnStale, State};
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// One breaker of this process.
 #[derive(Debug)]
 pub(crate) struct Cell {
     id: BreakerId,
     /// None: no flag was seen, or a plain one, which says closed and nothing else.
-    flag: ArcSwapOption<Flag>,
-    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds.
-    probe_due_ms: AtomicI64,
+    shown: ArcSwapOption<Shown>,
     /// Since when the last flag's decision stands; [`NO_FLAG_MS`]: no flag was seen.
     since_ms: AtomicI64,
     /// Whether every call is admitted and nothing is to be counted, so that callers need not look further.
@@ -33,8 +32,20 @@ pub(crate) struct Cell {
     told: AtomicU8,
 }
 
+/// A flag that is not plain.
+#[derive(Debug, Default)]
+struct Shown {
+    flag: Flag,
+    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds. One place for as long as
+    /// the breaker stays open, whatever flags come, so that a probe that is due is made once.
+    probe_due_ms: Arc<AtomicI64>,
+}
+
 /// No flag was seen.
 const NO_FLAG_MS: i64 = i64::MIN;
+
+/// What a plain flag, or none, says.
+static PLAIN: LazyLock<Shown> = LazyLock::new(Shown::default);
 
 /// Where a breaker stands at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,8 +113,7 @@ impl Cell {
     pub(crate) fn new(id: BreakerId, act: Act) -> Cell {
         Cell {
             id,
-            flag: ArcSwapOption::empty(),
-            probe_due_ms: AtomicI64::new(0),
+            shown: ArcSwapOption::empty(),
             since_ms: AtomicI64::new(NO_FLAG_MS),
             calm: AtomicBool::new(act != Act::Open),
             act: AtomicU8::new(act as u8),
@@ -118,12 +128,18 @@ impl Cell {
     /// Sets the flag; none: there is none, which is closed. `probe_due_ms`: when its first probe is due if it opens now.
     /// One writer at a time.
     pub(crate) fn set(&self, flag: Option<Flag>, probe_due_ms: i64) {
-        let is_open = |flag: &Flag| flag.state == State::Open;
-        if flag.as_ref().is_some_and(is_open) && !self.flag.load().as_deref().is_some_and(is_open) {
-            self.probe_due_ms.store(probe_due_ms, Ordering::Relaxed);
-        }
         self.since_ms.store(flag.as_ref().map_or(NO_FLAG_MS, |flag| flag.since_ms), Ordering::Relaxed);
-        self.flag.store(flag.filter(|flag| !is_plain(flag)).map(Into::into));
+        let shown = flag.filter(|flag| !is_plain(flag)).map(|flag| {
+            let before = self.shown.load();
+            let stays_open =
+                |before: &&Arc<Shown>| before.flag.state == State::Open && flag.state == State::Open;
+            let probe_due_ms = match before.as_ref().filter(stays_open) {
+                Some(before) => Arc::clone(&before.probe_due_ms),
+                None => Arc::new(AtomicI64::new(probe_due_ms)),
+            };
+            Arc::new(Shown { flag, probe_due_ms })
+        });
+        self.shown.store(shown);
         self.settle();
     }
 
@@ -134,7 +150,8 @@ impl Cell {
     }
 
     fn settle(&self) {
-        let calm = self.acting() != Act::Open && self.flag.load().as_deref().is_none_or(is_calm);
+        let calm =
+            self.acting() != Act::Open && self.shown.load().as_ref().is_none_or(|shown| is_calm(&shown.flag));
         // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
         self.calm.store(calm, Ordering::Release);
     }
@@ -145,7 +162,7 @@ impl Cell {
 
     /// Whether nothing is known of it but that it is closed: a new cell in its place would answer the same.
     pub(crate) fn is_plain(&self) -> bool {
-        self.flag.load().is_none()
+        self.shown.load().is_none()
     }
 
     /// Where it stands now, if that is not what listeners know: what they know, and what they are to be told.
@@ -208,8 +225,8 @@ impl Cell {
 
     /// May a call of `class` be made that drew `draw_ppm` evenly from 0 to 999,999?
     pub(crate) fn ask(&self, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
-        self.with_flag(|flag| match self.by_staleness(flag, now) {
-            None => self.by_flag(flag, class, now, draw_ppm),
+        self.with_shown(|Shown { flag, probe_due_ms }| match self.by_staleness(flag, now) {
+            None => by_flag(flag, probe_due_ms, class, now, draw_ppm),
             Some(State::Closed) => Answer::Admitted,
             Some(_) if !flag.is_for(class) => Answer::Admitted,
             Some(_) if flag.mode == Mode::Watch => Answer::WouldRefuse(Unenforced::Watch),
@@ -220,11 +237,15 @@ impl Cell {
         })
     }
 
-    fn with_flag<T>(&self, read: impl FnOnce(&Flag) -> T) -> T {
-        match &*self.flag.load() {
-            Some(flag) => read(flag),
-            None => read(&Flag::default()),
+    fn with_shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+        match &*self.shown.load() {
+            Some(shown) => read(shown),
+            None => read(&PLAIN),
         }
+    }
+
+    fn with_flag<T>(&self, read: impl FnOnce(&Flag) -> T) -> T {
+        self.with_shown(|shown| read(&shown.flag))
     }
 
     /// The state that staleness makes of it; none: the flag decides. A person's decision stands until its own end, also
@@ -241,39 +262,38 @@ impl Cell {
             Act::Open => (!open_by_signals).then_some(State::Open),
         }
     }
+}
 
-    fn by_flag(&self, flag: &Flag, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
-        let now_ms = now.store_ms;
-        if flag.admits(class, now_ms, draw_ppm) {
-            if flag.probes_at(now_ms) && flag.is_for(class) {
-                self.put_probe_off(now);
-            }
-            let unenforced = draw_ppm >= flag.would_share_ppm(now_ms) && flag.is_for(class);
-            let why = if flag.mode == Mode::Watch { Unenforced::Watch } else { Unenforced::Held };
-            return if unenforced { Answer::WouldRefuse(why) } else { Answer::Admitted };
+fn by_flag(flag: &Flag, probe_due_ms: &AtomicI64, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
+    let now_ms = now.store_ms;
+    if flag.admits(class, now_ms, draw_ppm) {
+        if flag.probes_at(now_ms) && flag.is_for(class) {
+            put_probe_off(probe_due_ms, now);
         }
-        if flag.probes_at(now_ms) && self.wins_probe(now) {
-            return Answer::Admitted;
-        }
-        Answer::Refused(refusal(flag, now_ms))
+        let unenforced = draw_ppm >= flag.would_share_ppm(now_ms) && flag.is_for(class);
+        let why = if flag.mode == Mode::Watch { Unenforced::Watch } else { Unenforced::Held };
+        return if unenforced { Answer::WouldRefuse(why) } else { Answer::Admitted };
     }
+    if flag.probes_at(now_ms) && wins_probe(probe_due_ms, now) {
+        return Answer::Admitted;
+    }
+    Answer::Refused(refusal(flag, now_ms))
+}
 
-    /// Whether this caller makes the probe that is due: exactly one does.
-    ///
-    /// The pace is monotonic and goes on while breakers' timers stand still: a probe changes no state, it keeps the metric
-    /// flowing that the monitor will recover by, and the monitor does so whether or not this process reaches the store.
-    fn wins_probe(&self, now: Moment) -> bool {
-        let due_ms = self.probe_due_ms.load(Ordering::Relaxed);
-        let next_ms = now.monotonic_ms.saturating_add(PROBE_EVERY_MS);
-        let mine =
-            || self.probe_due_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
-        now.monotonic_ms >= due_ms && mine().is_ok()
-    }
+/// Whether this caller makes the probe that is due: exactly one does.
+///
+/// The pace is monotonic and goes on while breakers' timers stand still: a probe changes no state, it keeps the metric
+/// flowing that the monitor will recover by, and the monitor does so whether or not this process reaches the store.
+fn wins_probe(probe_due_ms: &AtomicI64, now: Moment) -> bool {
+    let due_ms = probe_due_ms.load(Ordering::Relaxed);
+    let next_ms = now.monotonic_ms.saturating_add(PROBE_EVERY_MS);
+    let mine = || probe_due_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
+    now.monotonic_ms >= due_ms && mine().is_ok()
+}
 
-    /// A call that its draw admitted has shown the metric as much as the probe would.
-    fn put_probe_off(&self, now: Moment) {
-        self.probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
-    }
+/// A call that its draw admitted has shown the metric as much as the probe would.
+fn put_probe_off(probe_due_ms: &AtomicI64, now: Moment) {
+    probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
 }
 
 /// Whether a flag admits every call, now and later, with nothing to count.

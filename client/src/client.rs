@@ -97,8 +97,8 @@ impl Client {
     /// are not known yet.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
         self.memory.check_name(name)?;
-        let cell = self.memory.cell(name, key);
-        Ok(Breaker::new(cell, Arc::clone(self.memory.shared())))
+        let (_, common) = self.memory.named(name);
+        Ok(Breaker::new(self.memory.cell(name, key), common))
     }
 
     /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
@@ -107,7 +107,7 @@ impl Client {
     /// [`UnknownBreaker`], as in [`Client::breaker`].
     pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
         self.memory.check_name(name)?;
-        Ok(Family::new(Arc::clone(&self.memory), name, None))
+        Ok(Family::new(Arc::clone(&self.memory), name))
     }
 
     /// A client that nobody feeds but whoever holds its memory.

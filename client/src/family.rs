@@ -3,11 +3,10 @@
 //! Left out: how keys are found (`board`), and what a breaker answers (`breaker`, `cell`).
 
 use crate::board::Board;
-use crate::breaker::{self, Breaker, Permit, Refused};
+use crate::breaker::{Breaker, Common, Permit, Refused};
 use crate::cell::Cell;
 use crate::memory::Memory;
 use crate::staleness::Act;
-use crate::tally::Tally;
 use cutout_core::BreakerId;
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 /// All breakers of one name, such as one for each bank, for calls of one operation class or of none. Cheap to clone.
 ///
 /// Where a program knows its keys beforehand, a [`Breaker`] for each is a little faster. Where the key comes with the request,
-/// ask here: while no breaker of the scope is in question the answer is one atomic load, otherwise a look-up that takes no lock
+/// ask here: while no breaker of the name is in question the answer is one atomic load, otherwise a look-up that takes no lock
 /// and writes nothing that threads share. A key that nobody has heard of is closed, and leaves nothing behind: keys may
 /// come from anybody.
 ///
@@ -36,20 +35,20 @@ use std::sync::Arc;
 pub struct Family {
     memory: Arc<Memory>,
     name: Arc<str>,
-    class: Option<Arc<str>>,
-    tally: Arc<Tally>,
+    board: Arc<Board>,
+    common: Arc<Common>,
 }
 
 impl Family {
-    pub(crate) fn new(memory: Arc<Memory>, name: &str, class: Option<&str>) -> Family {
-        let tally = memory.shared().tallies.of(name, class);
-        Family { memory, name: name.into(), class: class.map(Into::into), tally }
+    pub(crate) fn new(memory: Arc<Memory>, name: &str) -> Family {
+        let (board, common) = memory.named(name);
+        Family { memory, name: name.into(), board, common }
     }
 
     /// The same breakers for calls of an operation class; see [`Breaker`]. Keep it: this allocates.
     #[must_use]
     pub fn for_class(&self, class: &str) -> Family {
-        Family::new(Arc::clone(&self.memory), &self.name, Some(class))
+        Family { common: Arc::new(self.common.for_class(&self.name, class)), ..self.clone() }
     }
 
     /// May I call? The key's values in declared order. Answers as [`Breaker::admit`] does, from memory alone.
@@ -58,30 +57,30 @@ impl Family {
     /// [`Refused`]. It is not a failure of the vendor: do not count it as one.
     #[inline]
     pub fn admit<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
-        if self.board().is_quiet() {
+        if self.board.is_quiet() {
             return Ok(Permit::plain());
         }
         self.ask(key)
     }
 
     fn ask<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
-        let found = self.board().find(&self.name, key, |cell| self.ask_cell(cell));
-        found.unwrap_or_else(|| match self.memory.act_on(&self.name) {
-            // Nobody has heard of it, and that is no reason to call while nobody hears anything.
-            Act::Open => self.ask_cell(&Arc::new(Cell::new(BreakerId::new(&self.name, key), Act::Open))),
-            Act::Nothing | Act::Close => Ok(Permit::plain()),
+        self.board.find(key, |cell| match cell {
+            Some(cell) => self.common.ask(cell),
+            None if self.board.refuses_others() => self.ask_unheard(key),
+            None => Ok(Permit::plain()),
         })
     }
 
-    fn ask_cell(&self, cell: &Arc<Cell>) -> Result<Permit, Refused> {
-        breaker::ask(cell, self.memory.shared(), self.class.as_deref(), &self.tally)
+    /// Nobody has heard of it, and that is no reason to call while nobody hears anything.
+    #[cold]
+    fn ask_unheard<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
+        self.common.ask(&Arc::new(Cell::new(BreakerId::new(&self.name, key), Act::Open)))
     }
 
     /// A handle on the breaker of one key, as [`Client::breaker`](crate::Client::breaker) gives it, for this class.
     #[must_use]
     pub fn breaker<V: AsRef<str>>(&self, key: &[V]) -> Breaker {
-        let cell = self.memory.cell(&self.name, key);
-        Breaker::with(cell, Arc::clone(self.memory.shared()), self.class.clone(), Arc::clone(&self.tally))
+        Breaker::new(self.memory.cell(&self.name, key), Arc::clone(&self.common))
     }
 
     /// The declared name.
@@ -93,16 +92,15 @@ impl Family {
     /// The operation class of this handle's calls.
     #[must_use]
     pub fn class(&self) -> Option<&str> {
-        self.class.as_deref()
-    }
-
-    fn board(&self) -> &Board {
-        self.memory.board()
+        self.common.class()
     }
 }
 
 impl fmt::Debug for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Family").field("name", &self.name).field("class", &self.class).finish_non_exhaustive()
+        f.debug_struct("Family")
+            .field("name", &self.name)
+            .field("class", &self.class())
+            .finish_non_exhaustive()
     }
 }

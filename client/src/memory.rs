@@ -6,7 +6,7 @@
 //! for, the map is bounded by what the store and the program themselves hold.
 
 use crate::board::{Board, ById, Cells};
-use crate::breaker::{self, Shared};
+use crate::breaker::{self, Common, Shared};
 use crate::cell::{Cell, is_plain};
 use crate::clock::{Moment, StoreClock};
 use crate::names::{self, UnknownBreaker};
@@ -17,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -26,7 +26,6 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Memory {
     cells: Mutex<Kept>,
-    board: Board,
     shared: Arc<Shared>,
     limits: Limits,
     declared: ArcSwapOption<Declared>,
@@ -45,16 +44,27 @@ pub(crate) struct Memory {
 /// How many cells are kept before those that nobody needs are looked for.
 const CELLS_KEPT_MIN: usize = 1_024;
 
-/// The cells, and how many there may be until the next sweep.
+/// What stands behind the lock.
 #[derive(Debug)]
 struct Kept {
     by_id: Cells,
+    /// How many cells there may be until the next sweep.
     sweep_at: usize,
+    /// As many as the program names, and the store's flags.
+    names: HashMap<Box<str>, Named>,
+}
+
+/// What the breakers of one name share.
+#[derive(Debug, Clone)]
+struct Named {
+    board: Arc<Board>,
+    /// For calls without a class.
+    common: Arc<Common>,
 }
 
 impl Default for Kept {
     fn default() -> Kept {
-        Kept { by_id: Cells::default(), sweep_at: CELLS_KEPT_MIN }
+        Kept { by_id: Cells::default(), sweep_at: CELLS_KEPT_MIN, names: HashMap::new() }
     }
 }
 
@@ -89,7 +99,6 @@ impl Memory {
     pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool, limits: Limits) -> Memory {
         Memory {
             cells: Mutex::default(),
-            board: Board::default(),
             shared: Arc::default(),
             limits,
             declared: ArcSwapOption::empty(),
@@ -114,7 +123,9 @@ impl Memory {
         }
         let cell = self.new_cell(BreakerId::from_stored(id));
         cells.insert(Arc::clone(&cell));
-        self.post([&cell].into_iter());
+        if !cell.is_calm() {
+            self.post(&mut cells, &[Arc::clone(&cell)]);
+        }
         cell
     }
 
@@ -124,22 +135,35 @@ impl Memory {
         Arc::new(Cell::new(id, act))
     }
 
-    /// Puts on the board what these cells have become. Only while the cells are locked.
-    fn post<'a>(&self, changed: impl Iterator<Item = &'a Arc<Cell>>) {
-        self.board.post(changed, self.limits.any_acts());
+    /// What the breakers of a name share.
+    pub(crate) fn named(&self, name: &str) -> (Arc<Board>, Arc<Common>) {
+        let Named { board, common } = self.named_in(&mut self.cells(), name);
+        (board, common)
     }
 
-    pub(crate) fn board(&self) -> &Board {
-        &self.board
+    fn named_in(&self, cells: &mut Kept, name: &str) -> Named {
+        if let Some(named) = cells.names.get(name) {
+            return named.clone();
+        }
+        let common = Arc::new(Common::new(Arc::clone(&self.shared), name, None));
+        let named = Named { board: Arc::default(), common };
+        named.board.post(std::iter::empty(), self.refuses_others(name));
+        cells.names.insert(name.into(), named.clone());
+        named
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// Puts on the boards of their names what these cells have become.
+    fn post(&self, cells: &mut Kept, changed: &[Arc<Cell>]) {
+        let mut by_name: BTreeMap<&str, Vec<&Arc<Cell>>> = BTreeMap::new();
+        changed.iter().for_each(|cell| by_name.entry(cell.id().name()).or_default().push(cell));
+        for (name, changed) in by_name {
+            self.named_in(cells, name).board.post(changed.into_iter(), self.refuses_others(name));
+        }
     }
 
-    /// What staleness makes of the breakers of a name now.
-    pub(crate) fn act_on(&self, name: &str) -> Act {
-        self.limits.act_on(name)
+    /// Whether a key that nobody has heard of is to be refused.
+    fn refuses_others(&self, name: &str) -> bool {
+        self.limits.act_on(name) == Act::Open
     }
 
     /// What is known of each breaker of which there is something to tell, or that the program holds; in no order.
@@ -162,8 +186,9 @@ impl Memory {
     /// Tells listeners what time alone has changed.
     fn tell_turns(&self) {
         // Calm ones do not change with time.
-        let (_in_order, board, now) = (self.cells(), self.board.all(), self.clock().now());
-        board.iter().for_each(|cell| self.tell_turn(&cell.0, now));
+        let (cells, now) = (self.cells(), self.clock().now());
+        let in_question = cells.names.values().flat_map(|named| named.board.all());
+        in_question.for_each(|cell| self.tell_turn(&cell, now));
     }
 
     /// Ends the start: whether the names that the program uses are declared. If the declared ones are not known yet,
@@ -216,14 +241,18 @@ impl Memory {
 
     fn look_at_staleness(&self) {
         // Locked before the time is read: between a contact and a look at an older time, the contact must win.
-        let cells = self.cells();
+        let mut cells = self.cells();
         if self.limits.look(self.clock().silence()) {
             let now = self.clock().now();
             for cell in cells.all() {
                 cell.act(self.limits.act_on(cell.id().name()));
                 self.tell_turn(cell, now);
             }
-            self.post(cells.all());
+            let all: Vec<_> = cells.all().cloned().collect();
+            self.post(&mut cells, &all);
+            for (name, named) in &cells.names {
+                named.board.post(std::iter::empty(), self.refuses_others(name));
+            }
         }
     }
 
@@ -288,7 +317,7 @@ impl Sink for Memory {
             self.tell_turn(&cell, now);
             changed.push(cell);
         }
-        self.post(changed.iter());
+        self.post(&mut cells, &changed);
     }
 
     fn synced(&self, at: &Synced) {
@@ -330,7 +359,7 @@ mod tests {
     }
 
     fn handle(memory: &Memory, key: &str) -> Breaker {
-        Breaker::new(memory.cell("bank", &[key]), Arc::clone(memory.shared()))
+        Breaker::new(memory.cell("bank", &[key]), memory.named("bank").1)
     }
 
     #[test]

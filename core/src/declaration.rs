@@ -19,8 +19,9 @@ pub const BREAKERS_PER_GROUP_MAX: usize = 64;
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 
 /// Whether a byte of a key is spelled as it is, without a look at what stands around it.
+#[inline]
 fn stands_for_itself(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'%' && byte != b'/'
+    matches!(byte, b'!'..=b'$' | b'&'..=b'.' | b'0'..=b'@' | b'['..=b'~')
 }
 
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
@@ -38,6 +39,13 @@ impl BreakerId {
         BreakerId(id.into())
     }
 
+    /// Whether a value of a key is spelled as it stands.
+    #[must_use]
+    #[inline]
+    pub fn is_spelled(value: &str) -> bool {
+        value.bytes().all(stands_for_itself)
+    }
+
     /// Appends the text of [`BreakerId::new`] to `id`; with values that are spelled as they stand, nothing is allocated but
     /// room in `id`.
     pub fn spell<V: AsRef<str>>(name: &str, values: &[V], id: &mut String) {
@@ -45,7 +53,7 @@ impl BreakerId {
         for value in values {
             let value = value.as_ref();
             id.push('/');
-            if value.bytes().all(stands_for_itself) {
+            if BreakerId::is_spelled(value) {
                 id.push_str(value);
             } else {
                 id.extend(utf8_percent_encode(&value.to_lowercase(), ENCODED));
@@ -69,6 +77,12 @@ impl BreakerId {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// The key as it is spelled, without the name; empty for a breaker without key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, key)| key)
     }
 }
 
