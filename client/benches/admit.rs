@@ -175,7 +175,8 @@ fn call(size: usize, threads: usize) {
     };
     let mut contestants = vec![
         contestant("the work alone", |key| work(key).is_ok()),
-        contestant("cutout, admit and work", |key| called(&breakers[key], key)),
+        contestant("cutout, call_blocking", |key| breakers[key].call_blocking(|| work(key)).is_ok()),
+        contestant("cutout, admit() and the work", |key| called(&breakers[key], key)),
         contestant("failsafe 1.3, consecutive", |key| consecutive[key].call(|| work(key)).is_ok()),
         contestant("failsafe 1.3, by default", |key| by_default[key].call(|| work(key)).is_ok()),
         contestant("recloser 1.4", |key| reclosers[key].call(|| work(key)).is_ok()),

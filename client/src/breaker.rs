@@ -4,6 +4,7 @@
 //! and a random draw while it is not. No network, no lock, no allocation, whatever the store does.
 //! Left out: how the answer comes about (`cell`).
 
+use crate::calls::{Calls, Ended};
 use crate::cell::{Answer, Cell, Reason, Refusal};
 use crate::clock::StoreClock;
 use crate::tally::{Tallies, Tally};
@@ -79,6 +80,7 @@ impl Common {
                 Ok(Permit { would_refuse: true })
             }
             Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
+                self.tally.calls().stripe().refuse(Ended::Refused);
                 let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
                 Err(Refused { cell: Arc::clone(cell), state, reason, since_ms, until_ms })
             }
@@ -112,7 +114,8 @@ impl Breaker {
     ///   (`cutout_client_would_refuse_total`), and [`Permit::would_refuse`] tells it.
     ///
     /// # Errors
-    /// [`Refused`]. It is not a failure of the vendor: do not count it as one.
+    /// [`Refused`]. It is not a failure of the vendor: do not count it as one. It is counted here, as `cutout_client_calls_total` with the
+    /// outcome `refused`.
     #[inline]
     pub fn admit(&self) -> Result<Permit, Refused> {
         if self.cell.is_calm() {
@@ -124,6 +127,21 @@ impl Breaker {
     #[cold]
     fn ask(&self) -> Result<Permit, Refused> {
         self.common.ask(&self.cell)
+    }
+
+    /// Whether every call is admitted now, without a draw.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.cell.is_calm()
+    }
+
+    /// What is counted of this handle's calls.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.common.tally
+    }
+
+    #[inline]
+    pub(crate) fn calls(&self) -> &Calls {
+        self.common.tally.calls()
     }
 
     /// The state now, for calls of every class. Half-open admits a growing share of the calls.
