@@ -9,13 +9,13 @@
 mod failure;
 mod reconcile;
 
-pub use failure::{Failure, FailureCause, InvocationError, SetupError, chain};
+pub use failure::{BatchAnswer, Failure, FailureCause, InvocationError, SetupError, chain};
 pub use reconcile::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
 
 use crate::callbacks::Callbacks;
 use crate::datadog::{Datadog, ReadError, bears};
 use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
-use crate::notification::{Notification, Unreadable, notifications};
+use crate::notification::{Notification, Record, Unreadable, records};
 use crate::settings::{Settings, SigningSecrets};
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Event, Reason, Report};
 use failure::Failures;
@@ -74,10 +74,12 @@ impl Function {
         if reconcile::is_asked_by(&event) {
             return self.reconcile(deadline).await;
         }
-        let records = notifications(event).into_iter().map(|record| self.handle_record(record, deadline));
-        let failures =
-            stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).map(stream::iter).flatten();
-        InvocationError::of(failures.collect().await)
+        let records = records(event).into_iter().map(|Record { sqs_id, notification }| async move {
+            (sqs_id, self.handle_record(notification, deadline).await)
+        });
+        InvocationError::of_records(
+            stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).collect().await,
+        )
     }
 
     async fn handle_record(
