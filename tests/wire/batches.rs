@@ -26,22 +26,37 @@ fn hopeless(world: &World, sqs_id: &str) -> Value {
     of_sqs(sqs_id, &format!("circuit-breaker-callback: {}{CALLBACK_PATH}", world.services[0].url()))
 }
 
-async fn answered(world: &World, api: &RuntimeApi, records: &[Value]) -> Result<Value, Value> {
-    let mut command = api.command(&binary("bootstrap"));
-    let _child = command.envs(world.variables()).stdout(Stdio::null()).spawn().unwrap();
-    api.invoke(json!({"Records": records}), AMPLE).await
+/// A function on AWS, the same process for all that it is asked.
+struct Deployed {
+    world: World,
+    api: RuntimeApi,
+    _process: tokio::process::Child,
+}
+
+impl Deployed {
+    async fn start() -> Deployed {
+        let (world, api) = (World::start().await, RuntimeApi::start().await);
+        let mut command = api.command(&binary("bootstrap"));
+        let process = command.envs(world.variables()).stdout(Stdio::null()).spawn().unwrap();
+        Deployed { world, api, _process: process }
+    }
+
+    async fn answer(&self, records: &[Value]) -> Result<Value, Value> {
+        self.api.invoke(json!({"Records": records}), AMPLE).await
+    }
 }
 
 #[tokio::test]
 async fn of_a_batch_only_the_messages_that_failed_come_again() {
-    let (world, api) = (World::start().await, RuntimeApi::start().await);
+    let function = Deployed::start().await;
+    let world = &function.world;
     let batch = [
-        queued(&world, "id-1"),
-        hopeless(&world, "id-2"),
+        queued(world, "id-1"),
+        hopeless(world, "id-2"),
         of_sqs("id-3", "no directive"),
         json!({"messageId": "id-4", "eventSource": "aws:sqs", "body": 7}),
     ];
-    let mut answer = answered(&world, &api, &batch).await.unwrap();
+    let mut answer = function.answer(&batch).await.unwrap();
     let failed = answer["batchItemFailures"].as_array_mut().unwrap();
     failed.sort_by_key(Value::to_string);
     assert_eq!(
@@ -53,25 +68,26 @@ async fn of_a_batch_only_the_messages_that_failed_come_again() {
 
 #[tokio::test]
 async fn a_batch_that_is_done_is_answered_with_nothing_and_one_that_failed_whole_is_an_error() {
-    let (world, api) = (World::start().await, RuntimeApi::start().await);
-    let done = answered(&world, &api, &[queued(&world, "id-1"), of_sqs("id-2", "no directive")]).await;
+    let function = Deployed::start().await;
+    let world = &function.world;
+    let done = function.answer(&[queued(world, "id-1"), of_sqs("id-2", "no directive")]).await;
     assert_eq!(done, Ok(Value::Null));
 
     world.services[0].answer(CALLBACK_PATH, [Answer::new(503, "")]);
-    let error = answered(&world, &api, &[queued(&world, "id-1")]).await.unwrap_err();
+    let error = function.answer(&[queued(world, "id-1")]).await.unwrap_err();
     assert_eq!(error["errorType"], "Cutout.deliver");
-    let error =
-        answered(&world, &api, &[queued(&world, "id-1"), hopeless(&world, "id-2")]).await.unwrap_err();
+    let error = function.answer(&[queued(world, "id-1"), hopeless(world, "id-2")]).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("no monitor id"), "{error}");
 }
 
 #[tokio::test]
 async fn where_not_all_messages_can_be_named_one_failure_fails_the_event() {
-    let (world, api) = (World::start().await, RuntimeApi::start().await);
+    let function = Deployed::start().await;
+    let world = &function.world;
     let alert = world.here(&fixtures::read(&constructed("sns"), "text_alert"));
     let unnamed = json!({"eventSource": "aws:sqs", "body": "no directive"});
     for other in [alert["Records"][0].clone(), unnamed] {
-        let outcome = answered(&world, &api, &[other.clone(), hopeless(&world, "id-2")]).await;
+        let outcome = function.answer(&[other.clone(), hopeless(world, "id-2")]).await;
         assert_eq!(outcome.unwrap_err()["errorType"], "Cutout.ids", "{other}");
     }
 }
