@@ -16,7 +16,8 @@ use crate::callbacks::Callbacks;
 use crate::datadog::{Datadog, ReadError, bears};
 use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
 use crate::notification::{Notification, Record, Unreadable, records};
-use crate::settings::{Settings, SigningSecrets};
+use crate::secrets::{Extension, SecretSetting};
+use crate::settings::{SIGNING_SECRETS, Settings, SigningSecrets};
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Event, Reason, Report};
 use failure::Failures;
 use futures_util::future::{Either, join_all, select};
@@ -48,7 +49,7 @@ pub struct Function {
     datadog: Datadog,
     guard: Arc<Guard>,
     callbacks: Callbacks,
-    signing: SigningSecrets,
+    signing: SecretSetting<SigningSecrets>,
     managed_tag: String,
 }
 
@@ -61,9 +62,11 @@ impl Function {
     pub fn new(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Function, SetupError> {
         let guard = Arc::new(Guard::new(settings.guard));
         let callbacks = Callbacks::new(guard.clone(), resolver, settings.callback_timeout)?;
-        let datadog = Datadog::new(settings.datadog).map_err(SetupError::Datadog)?;
-        let (signing, managed_tag) = (settings.signing, settings.reconcile_tag);
-        Ok(Function { datadog, guard, callbacks, signing, managed_tag })
+        let extension = settings.extension.map(Extension::new).transpose().map_err(SetupError::Extension)?;
+        let extension = extension.map(Arc::new);
+        let datadog = Datadog::new(settings.datadog, extension.clone()).map_err(SetupError::Datadog)?;
+        let signing = SecretSetting::new(SIGNING_SECRETS, settings.signing, extension);
+        Ok(Function { datadog, guard, callbacks, signing, managed_tag: settings.reconcile_tag })
     }
 
     /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
@@ -178,9 +181,14 @@ impl Function {
         deadline: Instant,
         failures: &mut Failures,
     ) {
+        let signing = match self.signing.current(Instant::now(), deadline).await {
+            Ok(known) => known.value,
+            Err(error) => return failures.note(FailureCause::Signing(error)),
+        };
+        let signing = &signing;
         let deliveries = urls.iter().map(|url| async move {
             let started = Instant::now();
-            self.deliver_to(url, callback, deadline).await.map(|()| started.elapsed())
+            self.deliver_to(url, callback, signing, deadline).await.map(|()| started.elapsed())
         });
         for (url, delivered) in urls.iter().zip(join_all(deliveries).await) {
             match delivered {
@@ -194,16 +202,23 @@ impl Function {
         &self,
         url: &CallbackUrl,
         callback: &Callback,
+        signing: &SigningSecrets,
         deadline: Instant,
     ) -> Result<(), FailureCause> {
         let body = encode(&Callback { to: url.as_str().to_owned(), ..callback.clone() })?;
-        self.post(url, &body, deadline).await
+        self.post(url, &body, signing, deadline).await
     }
 
     /// Signs a body for the host of a URL, and posts it there.
-    async fn post(&self, url: &CallbackUrl, body: &[u8], deadline: Instant) -> Result<(), FailureCause> {
+    async fn post(
+        &self,
+        url: &CallbackUrl,
+        body: &[u8],
+        signing: &SigningSecrets,
+        deadline: Instant,
+    ) -> Result<(), FailureCause> {
         let now_secs = Timestamp::now().as_second();
-        let delivery = self.callbacks.deliver(url, self.signing.of(url.host()), body, now_secs);
+        let delivery = self.callbacks.deliver(url, signing.of(url.host()), body, now_secs);
         match tokio::time::timeout_at(deadline.into(), delivery).await {
             Ok(delivered) => delivered.map_err(FailureCause::Deliver),
             Err(_) => Err(FailureCause::Deadline),

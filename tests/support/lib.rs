@@ -10,3 +10,4 @@ pub mod namespace;
 pub mod process;
 pub mod redis;
 pub mod runtime_api;
+pub mod secret_store;

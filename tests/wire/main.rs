@@ -11,4 +11,5 @@ mod fixtures;
 mod notifications;
 mod reads;
 mod reconcile;
+mod secrets;
 mod world;

@@ -6,6 +6,7 @@ use crate::callbacks::{CallbacksError, DeliverError};
 use crate::datadog::ReadError;
 use crate::guard::Refused;
 use crate::notification::{Notification, Unreadable};
+use crate::secrets::SecretError;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
@@ -19,6 +20,9 @@ pub enum SetupError {
     /// The way out for callbacks cannot be set up.
     #[error("setting up callbacks failed")]
     Callbacks(#[from] CallbacksError),
+    /// The way to the secrets that AWS keeps cannot be set up.
+    #[error("setting up the way to the secrets extension failed")]
+    Extension(#[source] reqwest::Error),
     /// The reader of Datadog cannot be set up.
     #[error("setting up the reader of Datadog failed")]
     Datadog(#[source] reqwest::Error),
@@ -67,6 +71,9 @@ pub enum FailureCause {
     /// The list of managed monitors cannot be read to its end.
     #[error("reading the managed monitors failed; those that were read are served")]
     List(#[source] ReadError),
+    /// What signs callbacks cannot be had.
+    #[error("no callback can be signed")]
+    Signing(#[source] SecretError),
     /// The report does not fit into a callback.
     #[error(
         "the callback would have {bytes} bytes, more than {}, and is not sent with the report: give the monitor fewer groups",
@@ -105,6 +112,7 @@ impl Failure {
             FailureCause::NoMonitorId => "ids",
             FailureCause::Read(_) => "monitor",
             FailureCause::List(_) => "list",
+            FailureCause::Signing(_) => "secret",
             FailureCause::ReportTooLarge { .. } | FailureCause::Encode(_) => "body",
             FailureCause::Deliver(_) | FailureCause::Deadline | FailureCause::Incomplete { .. } => "deliver",
         }
@@ -115,6 +123,7 @@ impl Failure {
     pub fn is_retryable(&self) -> bool {
         match &self.cause {
             FailureCause::Read(error) | FailureCause::List(error) => error.is_retryable(),
+            FailureCause::Signing(error) => error.is_retryable(),
             FailureCause::Deliver(error) => error.is_retryable(),
             FailureCause::Deadline | FailureCause::Incomplete { .. } => true,
             FailureCause::Notification(_)
