@@ -5,6 +5,7 @@
 //!
 //! Left out: what is done with the flags (the sink), and what a snapshot means (`table`).
 
+use crate::clock::LocalClock;
 use crate::store::{Change, Epoch, Position, Store, StoreError};
 use crate::table::{FlagTable, Step, Update};
 use cutout_core::{Declared, Pause};
@@ -69,6 +70,7 @@ pub struct Follower {
     offset_ms: i64,
     /// Errors since the last good read of the stream.
     failures: u32,
+    clock: LocalClock,
     /// The table's clock starts here; it never goes back, as the system's may.
     started: Instant,
 }
@@ -86,8 +88,14 @@ impl Follower {
     /// A follower of `store` that tells `sink`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Follower {
+        Follower::with_clock(store, sink, LocalClock::default())
+    }
+
+    /// The same by a clock of one's own.
+    #[must_use]
+    pub fn with_clock(store: Arc<dyn Store>, sink: Arc<dyn Sink>, clock: LocalClock) -> Follower {
         let (table, started) = (FlagTable::default(), Instant::now());
-        Follower { store, sink, table, offset_ms: 0, failures: 0, started }
+        Follower { store, sink, table, offset_ms: 0, failures: 0, clock, started }
     }
 
     /// Follows for ever.
@@ -115,7 +123,7 @@ impl Follower {
         let snapshot = self.store.snapshot().await?;
         // The store looked at its clock somewhere between question and answer: take the middle.
         let half_trip_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
-        self.offset_ms = snapshot.now_ms.saturating_sub(crate::local_ms().saturating_sub(half_trip_ms));
+        self.offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(half_trip_ms));
         let position = snapshot.position.clone();
         let losses = self.table.losses();
         let updates = self.table.snapshot(snapshot, self.now_ms());
@@ -164,7 +172,7 @@ impl Follower {
             self.sink.update(updates);
         }
         self.sink.synced(&Synced {
-            local_ms: crate::local_ms(),
+            local_ms: self.clock.now_ms(),
             offset_ms: self.offset_ms,
             declared: self.table.declared().cloned(),
             losses: self.table.losses(),

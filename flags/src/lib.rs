@@ -6,6 +6,7 @@
 //!
 //! Left out: every decision (`cutout-core`).
 
+mod clock;
 pub mod follower;
 pub mod memory;
 mod redis;
@@ -13,6 +14,7 @@ pub mod store;
 pub mod table;
 
 pub use self::redis::RedisStore;
+pub use clock::LocalClock;
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
@@ -23,7 +25,6 @@ pub use store::{
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// The URL of a store in this process's memory.
 pub const MEMORY_URL: &str = "memory:";
@@ -38,10 +39,4 @@ pub fn open(url: &str, scope: &str) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(MemoryStore::new()));
     }
     Ok(Arc::new(RedisStore::new(url, scope)?))
-}
-
-/// The local clock, Unix milliseconds.
-fn local_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -243,7 +243,7 @@ impl Store for RedisStore {
 
     async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
-        let audit_from_ms = crate::local_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
+        let audit_from_ms = crate::clock::system_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
             let mut script = self.commit.prepare_invoke();

@@ -135,7 +135,7 @@ pub enum Committed {
 }
 
 /// A flag as it stands in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Published {
     /// The version of this form; [`PUBLISHED_VERSION`].
     pub v: u32,

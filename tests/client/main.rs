@@ -5,6 +5,9 @@
 
 mod classes;
 mod counted;
+mod fake;
+mod family;
+mod listeners;
 mod silence;
 mod time;
 mod world;

@@ -13,5 +13,6 @@ pub mod namespace;
 pub mod process;
 pub mod redis;
 pub mod runtime_api;
+pub mod secret_store;
 pub mod sentinel;
 pub mod service;
