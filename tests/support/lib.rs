@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod canary;
 pub mod doubles;
+pub mod flips;
 pub mod namespace;
 pub mod process;
 pub mod redis;
