@@ -11,5 +11,6 @@ mod fixtures;
 mod notifications;
 mod reads;
 mod reconcile;
+mod rereads;
 mod secrets;
 mod world;
