@@ -16,7 +16,9 @@ pub use error::{ReadError, ReadFailure, Resource};
 pub use list::{ListedMonitor, Listing, PAGE_SIZE, PAGES_MAX, bears};
 pub use site::{Site, UnknownSite};
 
+use crate::function::SetupError;
 use crate::secrets::{Extension, FromSecret, Known, SecretSetting, Source};
+use crate::trust;
 use answer::{EventAnswer, MonitorAnswer};
 use cutout_core::report::{Event, Report};
 use jiff::Timestamp;
@@ -115,14 +117,12 @@ impl Datadog {
     /// crypto provider.
     ///
     /// # Errors
-    /// If the TLS stack cannot be set up.
-    pub fn new(
-        settings: DatadogSettings,
-        extension: Option<Arc<Extension>>,
-    ) -> Result<Datadog, reqwest::Error> {
+    /// [`SetupError`], if the CA certificates or the HTTP client are not to be had.
+    pub fn new(settings: DatadogSettings, extension: Option<Arc<Extension>>) -> Result<Datadog, SetupError> {
         let base = settings.url.map_or_else(|| settings.site.api_url(), String::from);
         let base = base.trim_end_matches('/').to_owned();
         let client = Client::builder()
+            .tls_backend_preconfigured(trust::tls().map_err(SetupError::Trust)?)
             .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
             .user_agent(concat!("cutout/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -130,7 +130,8 @@ impl Datadog {
         let client = if base.starts_with("https:") { client } else { client.no_proxy() };
         let api_key = SecretSetting::new("DD_API_KEY", settings.api_key, extension.clone());
         let app_key = SecretSetting::new("DD_APP_KEY", settings.app_key, extension);
-        Ok(Datadog { client: client.build()?, base, site: settings.site, api_key, app_key })
+        let client = client.build().map_err(SetupError::Datadog)?;
+        Ok(Datadog { client, base, site: settings.site, api_key, app_key })
     }
 
     /// The report of a monitor: all its groups as Datadog tells them now. The last read ends at `until`.

@@ -66,9 +66,9 @@ impl Function {
     pub fn new(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Function, SetupError> {
         let guard = Arc::new(Guard::new(settings.guard));
         let callbacks = Callbacks::new(guard.clone(), resolver, settings.callback_timeout)?;
-        let extension = settings.extension.map(Extension::new).transpose().map_err(SetupError::Extension)?;
+        let extension = settings.extension.map(Extension::new).transpose()?;
         let extension = extension.map(Arc::new);
-        let datadog = Datadog::new(settings.datadog, extension.clone()).map_err(SetupError::Datadog)?;
+        let datadog = Datadog::new(settings.datadog, extension.clone())?;
         let signing = SecretSetting::new(SIGNING_SECRETS, settings.signing, extension);
         let (managed_tag, reread_after) = (settings.reconcile_tag, settings.reread_after);
         Ok(Function { datadog, guard, callbacks, signing, managed_tag, reread_after })

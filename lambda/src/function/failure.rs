@@ -7,6 +7,7 @@ use crate::datadog::ReadError;
 use crate::guard::Refused;
 use crate::notification::{Notification, Unreadable};
 use crate::secrets::SecretError;
+use crate::trust::TrustError;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
@@ -20,6 +21,9 @@ pub enum SetupError {
     /// The way out for callbacks cannot be set up.
     #[error("setting up callbacks failed")]
     Callbacks(#[from] CallbacksError),
+    /// Nobody is trusted.
+    #[error("setting up the CA certificates failed")]
+    Trust(#[source] TrustError),
     /// The way to the secrets that AWS keeps cannot be set up.
     #[error("setting up the way to the secrets extension failed")]
     Extension(#[source] reqwest::Error),

@@ -2,6 +2,8 @@
 //! Store for it. It listens on this machine alone, and answers who shows the function's session token.
 
 use super::{Reference, SecretFailure};
+use crate::function::SetupError;
+use crate::trust;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
@@ -56,9 +58,12 @@ impl Extension {
     /// A way to it; nothing is asked yet. The process must have installed its rustls crypto provider.
     ///
     /// # Errors
-    /// If the HTTP client cannot be made.
-    pub fn new(settings: ExtensionSettings) -> Result<Extension, reqwest::Error> {
-        let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build()?;
+    /// [`SetupError`], if the CA certificates or the HTTP client are not to be had.
+    pub fn new(settings: ExtensionSettings) -> Result<Extension, SetupError> {
+        // It speaks plain HTTP, but a client without TLS of ours would read the machine's certificates.
+        let tls = trust::tls().map_err(SetupError::Trust)?;
+        let client = Client::builder().tls_backend_preconfigured(tls).no_proxy();
+        let client = client.redirect(redirect::Policy::none()).build().map_err(SetupError::Extension)?;
         Ok(Extension { client, settings })
     }
 
