@@ -6,6 +6,7 @@
 //!
 //! Left out: every decision (`cutout-core`).
 
+pub mod audit;
 pub mod follower;
 pub mod memory;
 mod redis;
@@ -13,12 +14,14 @@ pub mod store;
 pub mod table;
 
 pub use self::redis::RedisStore;
+pub use audit::{
+    AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
+};
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta,
-    PUBLISHED_VERSION, Position, Publish, Published, Read, Snapshot, Store, StoreError, Stored, Term,
-    WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position, Publish,
+    Published, Read, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 

@@ -65,7 +65,7 @@ pub(crate) fn decide(
         record,
         flag,
         not_closed_by: i64::from(closed.0) - i64::from(closed.1),
-        audit: transitions.clone(),
+        audit: transitions.iter().cloned().map(Into::into).collect(),
     };
     Some(Decision { id: id.clone(), write, publishes, next_at_ms, closed, transitions })
 }
