@@ -5,7 +5,7 @@
 
 use crate::breaker::Policy;
 use crate::tags::Tags;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,6 +36,15 @@ impl BreakerId {
         BreakerId(id)
     }
 
+    /// The identity that a person means by `text`: the name, and the key's values, each as it is or encoded already.
+    #[must_use]
+    pub fn typed(text: &str) -> BreakerId {
+        let mut parts = text.split('/');
+        let name = parts.next().unwrap_or_default();
+        let values: Vec<_> = parts.map(|value| percent_decode_str(value).decode_utf8_lossy()).collect();
+        BreakerId::new(name, &values)
+    }
+
     /// An identity as a store spells it.
     #[must_use]
     pub fn from_stored(id: String) -> BreakerId {
@@ -52,6 +61,18 @@ impl BreakerId {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// The key as it is spelled, without the name; none: it has no key.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(_, key)| key)
+    }
+
+    /// How many values the key has.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        self.0.matches('/').count()
     }
 }
 
@@ -188,6 +209,20 @@ mod tests {
         assert_eq!(written, [BreakerId::new("bank-charge", &["a/B%"])]);
         assert_eq!(written[0].as_str(), "bank-charge/a%2Fb%25");
         assert_eq!(written[0].name(), "bank-charge");
+    }
+
+    #[test]
+    fn what_a_person_types_is_the_identity_that_is_written() {
+        for typed in ["bank-charge/0001", "bank-charge/A%2fb%25", "bank-charge/a/É", "fleet", "bank/50%"] {
+            let meant = BreakerId::typed(typed);
+            assert_eq!(BreakerId::typed(meant.as_str()), meant, "{typed}: spelled out it stays the same");
+        }
+        assert_eq!(BreakerId::typed("bank-charge/A%2fb%25"), BreakerId::new("bank-charge", &["a/B%"]));
+        assert_eq!(BreakerId::typed("bank-charge/É"), BreakerId::new("bank-charge", &["é"]));
+        assert_eq!(BreakerId::typed("fleet"), BreakerId::new::<&str>("fleet", &[]));
+        let two = BreakerId::typed("route/jp/0001");
+        assert_eq!((two.name(), two.key(), two.key_len()), ("route", Some("jp/0001"), 2));
+        assert_eq!((BreakerId::typed("fleet").key(), BreakerId::typed("fleet").key_len()), (None, 0));
     }
 
     #[test]
