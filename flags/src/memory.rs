@@ -295,6 +295,10 @@ impl Store for MemoryStore {
         self.state().audit_kept = kept;
     }
 
+    fn audit_kept(&self) -> AuditKept {
+        self.state().audit_kept
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let state = self.state();
         let meta = |life: &Life| Meta {

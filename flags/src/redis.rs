@@ -83,10 +83,6 @@ impl RedisStore {
         })
     }
 
-    fn audit_kept(&self) -> AuditKept {
-        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn ask<T: redis::FromRedisValue>(
         &self,
         doing: &'static str,
@@ -320,6 +316,10 @@ impl Store for RedisStore {
 
     fn keep_audit(&self, kept: AuditKept) {
         *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn audit_kept(&self) -> AuditKept {
+        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {

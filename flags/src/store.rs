@@ -292,6 +292,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         let _ = kept;
     }
 
+    /// How much of the audit stream is kept.
+    fn audit_kept(&self) -> AuditKept {
+        AuditKept::default()
+    }
+
     /// Reads all flags, the meta, the clock and the stream's end as of one moment.
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;
 

@@ -5,7 +5,9 @@ use crate::subject::{
 };
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::flag::State::{Closed, HalfOpen, Open};
-use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause, Transition};
+use cutout_core::{
+    Breaker, BreakerId, Cause, Declared, EventSeen, Family, Flag, MonitorSeen, Pause, Transition,
+};
 use cutout_flags::{
     AuditEntry, AuditFrom, AuditId, AuditKept, Audited, CHANGES_KEPT, Committed, Epoch, Follower, Links,
     Publish, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
@@ -301,6 +303,9 @@ async fn a_monitor_is_remembered(subject: Subject) {
         latest_change_ms: Some(7),
         managed: true,
         breakers: breakers(),
+        name: "Bank API".to_owned(),
+        url: "https://dd.example/monitors/7".to_owned(),
+        event: Some(EventSeen { at_ms: 6, url: "https://dd.example/event/8".to_owned() }),
     };
     let remember =
         |expected, as_of_ms| Write::Monitor { monitor_id: u64::MAX, expected, seen: seen(as_of_ms) };
