@@ -108,7 +108,7 @@ impl Api {
     /// What is known of the scope; a problem before the store first answered.
     fn scope(&self) -> Result<Scope, Problem> {
         let starting = || Problem::unavailable("starting", "the flags were not read from the store yet");
-        self.board().scope().filter(|scope| scope.synced.epoch.is_some()).ok_or_else(starting)
+        self.board().scope().ok_or_else(starting)
     }
 
     /// The declaration of a breaker whose key has as many values as it should.

@@ -49,7 +49,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
 use url::Url;
 
 pub use breakers::Breakers;
@@ -58,6 +59,9 @@ pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};
 pub use settings::Settings;
 pub use term::StandsBack;
+
+/// How soon the flags are followed although the breakers could not be declared yet.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a service is made of.
 pub struct Parts {
@@ -176,7 +180,13 @@ impl Service {
             let watch = Arc::new(Watch { due: due.clone(), shared: shared.clone() });
             let follower = Follower::new(shared.parts.store.clone(), watch);
             let timers = timers::run(&shared, &due);
-            tokio::join!(declare(&shared), follower.run(), timers, people::run(&shared));
+            let declared = Notify::new();
+            let follower = async {
+                // The first snapshot then shows the epoch, also of a store that was empty.
+                let _ = tokio::time::timeout(FOLLOW_WITHIN, declared.notified()).await;
+                follower.run().await;
+            };
+            tokio::join!(declare(&shared, &declared), follower, timers, people::run(&shared));
         }
     }
 }
@@ -202,12 +212,13 @@ impl Sink for Watch {
 }
 
 /// Declares the breakers, however long the store is away, and makes the flags say what they mean.
-async fn declare(shared: &Shared) {
+async fn declare(shared: &Shared, declared_once: &Notify) {
     let mut backoff = backoff::Backoff::default();
     let mut told = false;
     loop {
         let declared = async {
             let term = term::declare(shared).await?;
+            declared_once.notify_one();
             sweep::sweep(shared).await?;
             Ok::<_, term::TermError>(term)
         };
