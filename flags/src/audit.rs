@@ -114,7 +114,7 @@ pub enum AuditFrom {
 
 /// What a store answers that keeps no audit stream.
 pub(crate) fn keeps_none() -> StoreError {
-    StoreError::Unusable { setting: "audit stream", problem: "this store keeps none" }
+    StoreError::Refused { doing: "reading the audit stream", source: "this store keeps none".into() }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod datadog;
 pub mod function;
 pub mod guard;
 pub mod notification;
+pub mod secrets;
 pub mod settings;
 
 pub use function::Function;

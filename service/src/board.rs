@@ -7,8 +7,7 @@
 //! Left out: what is decided (the record, in the store).
 
 use cutout_core::{BreakerId, Pause};
-use cutout_flags::{Epoch, Published, Synced, Update};
-use jiff::Timestamp;
+use cutout_flags::{Epoch, LocalClock, Published, Synced, Update};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 pub(crate) struct Board {
     flags: Mutex<Flags>,
     changed: watch::Sender<()>,
+    clock: LocalClock,
 }
 
 #[derive(Debug, Default)]
@@ -68,13 +68,12 @@ impl Scope {
     }
 }
 
-impl Default for Board {
-    fn default() -> Board {
-        Board { flags: Mutex::default(), changed: watch::Sender::new(()) }
-    }
-}
-
 impl Board {
+    /// An empty one.
+    pub(crate) fn new(clock: LocalClock) -> Board {
+        Board { flags: Mutex::default(), changed: watch::Sender::new(()), clock }
+    }
+
     fn flags(&self) -> MutexGuard<'_, Flags> {
         // Nothing in here panics between two steps that belong together.
         self.flags.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,7 +113,7 @@ impl Board {
     pub(crate) fn scope(&self) -> Option<Scope> {
         let flags = self.flags();
         let synced = flags.synced.clone()?;
-        let now_ms = Timestamp::now().as_millisecond().saturating_add(synced.offset_ms);
+        let now_ms = self.clock.now_ms().saturating_add(synced.offset_ms);
         Some(Scope { synced, now_ms, rev: flags.rev() })
     }
 
@@ -212,7 +211,7 @@ mod tests {
     }
 
     fn board() -> Board {
-        let board = Board::default();
+        let board = Board::new(LocalClock::default());
         board.update(&[update("1", "a", 7), update("2", "a", 3), update("3", "a", 5)]);
         board.synced(&synced("a", 0));
         board
@@ -261,7 +260,7 @@ mod tests {
 
     #[test]
     fn before_the_store_answered_nothing_is_known() {
-        let board = Board::default();
+        let board = Board::new(LocalClock::default());
         assert!(board.scope().is_none() && board.start().is_none() && board.news(&seen(0), 1).is_none());
     }
 }

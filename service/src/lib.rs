@@ -42,7 +42,7 @@ use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
 use cutout_core::{BreakerId, Flag, Order, Pause};
-use cutout_flags::{Follower, Sink, Store, Synced, Update};
+use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
 use std::future::Future;
@@ -104,15 +104,25 @@ struct Shared {
     board: board::Board,
     /// Whether streams are to end.
     closing: watch::Sender<bool>,
+    /// This machine's clock.
+    clock: LocalClock,
 }
 
 impl Service {
     /// A service that does nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Service {
+        Service::with_clock(parts, LocalClock::default())
+    }
+
+    /// The same by a clock of one's own: when timers are looked at depends on it, what they decide only on the store's.
+    /// The age of signatures is measured by the system's clock all the same.
+    #[must_use]
+    pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
-        let (board, closing) = (board::Board::default(), watch::Sender::new(false));
-        Service { shared: Arc::new(Shared { parts, declared, people, board, closing }) }
+        let board = board::Board::new(clock.clone());
+        let closing = watch::Sender::new(false);
+        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, clock }) }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -176,9 +186,9 @@ impl Service {
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         async move {
-            let due = Arc::new(timers::Due::default());
+            let due = Arc::new(timers::Due::new(shared.clock.clone()));
             let watch = Arc::new(Watch { due: due.clone(), shared: shared.clone() });
-            let follower = Follower::new(shared.parts.store.clone(), watch);
+            let follower = Follower::with_clock(shared.parts.store.clone(), watch, shared.clock.clone());
             let timers = timers::run(&shared, &due);
             let declared = Notify::new();
             let follower = async {

@@ -1,7 +1,7 @@
-//! What a person who asks "why is it open?" is shown of a record: each signal with what it asks for, and the hints.
+//! What a person who asks "why is it open?" is shown of a record: each signal with what it asks for.
 
 use super::signal::Voice;
-use super::{Breaker, Hint, Policy, Signal, SignalId};
+use super::{Breaker, Policy, Signal, SignalId};
 
 /// What a signal asks for, as a person reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,10 +38,5 @@ impl Breaker {
             };
             Heard { id, signal, asks, stale_at_ms: signal.stale_at_ms(policy) }
         })
-    }
-
-    /// The notifications that hold it open until a report agrees or they lapse.
-    pub fn hints(&self) -> impl Iterator<Item = (&SignalId, &Hint)> {
-        self.hints.iter()
     }
 }

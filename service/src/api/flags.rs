@@ -136,7 +136,7 @@ pub(crate) async fn shown(api: &Api, id: &BreakerId) -> Result<Response, Problem
     let record = &stored.value;
     let (policy, now_ms) = (&declaration.policy, read.now_ms);
     let heard = record.heard(policy, now_ms).map(|heard| heard.id.monitor_id);
-    let monitor_ids = heard.chain(record.hints().map(|(id, _)| id.monitor_id)).collect();
+    let monitor_ids = heard.chain(record.hints().keys().map(|id| id.monitor_id)).collect();
     let monitors = monitors(api, &monitor_ids).await?;
     let stored = Stored { id, declaration, record, published: &published, monitors: &monitors, now_ms };
     Ok(tagged(&version_of(&published), Json(BreakerDetail::of(&stored))))

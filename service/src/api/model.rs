@@ -191,7 +191,7 @@ impl BreakerSummary {
         BreakerSummary {
             breaker: id.as_str().to_owned(),
             name: id.name().to_owned(),
-            key: id.key().map(str::to_owned),
+            key: (id.key_len() > 0).then(|| id.key().to_owned()),
             state: state.into(),
             since: time(since_ms(flag, now_ms)),
             would: (would != state).then(|| would.into()),
@@ -414,7 +414,7 @@ impl BreakerDetail {
             forced_by: record.forced().filter(|forced| forced.holds_at(now_ms)).map(Into::into),
             held: record.held().map(Into::into),
             signals: signals.map(|heard| SignalView::of(&heard, monitor(heard.id), now_ms)).collect(),
-            hints: record.hints().map(hint).collect(),
+            hints: record.hints().iter().map(hint).collect(),
             policy: policy.into(),
             now: time(now_ms),
         }
