@@ -27,6 +27,7 @@ mod apply;
 mod backoff;
 mod chain;
 mod decision;
+mod health;
 mod nearest;
 mod order;
 mod people;
@@ -48,6 +49,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use url::Url;
 
 pub use breakers::Breakers;
+pub use health::{HEALTH_TIMEOUT, health};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};
 pub use settings::Settings;
