@@ -44,22 +44,61 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone)]
 pub struct Breaker {
     cell: Arc<Cell>,
+    common: Arc<Common>,
+}
+
+/// What the handles of one name and class have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
     shared: Arc<Shared>,
-    class: Option<Arc<str>>,
+    class: Option<Box<str>>,
     tally: Arc<Tally>,
 }
 
+impl Common {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str, class: Option<&str>) -> Common {
+        let tally = shared.tallies.of(name, class);
+        Common { shared, class: class.map(Into::into), tally }
+    }
+
+    pub(crate) fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// The same for calls of a class.
+    pub(crate) fn for_class(&self, name: &str, class: &str) -> Common {
+        Common::new(Arc::clone(&self.shared), name, Some(class))
+    }
+
+    /// Asks a breaker that is not calm.
+    pub(crate) fn ask(&self, cell: &Arc<Cell>) -> Result<Permit, Refused> {
+        let now = self.shared.clock.now();
+        match cell.ask(self.class(), now, fastrand::u32(..ALL_PPM)) {
+            Answer::Admitted => Ok(Permit::plain()),
+            Answer::WouldRefuse(why) => {
+                self.tally.would_refuse(why);
+                Ok(Permit { would_refuse: true })
+            }
+            Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
+                self.tally.calls().stripe().refuse(Ended::Refused);
+                let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
+                Err(Refused { cell: Arc::clone(cell), state, reason, since_ms, until_ms })
+            }
+        }
+    }
+}
+
 impl Breaker {
-    pub(crate) fn new(cell: Arc<Cell>, shared: Arc<Shared>) -> Breaker {
-        let tally = shared.tallies.of(cell.id().name(), None);
-        Breaker { cell, shared, class: None, tally }
+    pub(crate) fn new(cell: Arc<Cell>, common: Arc<Common>) -> Breaker {
+        Breaker { cell, common }
     }
 
     /// The same breaker for calls of an operation class, spelled as in the breakers' file. Keep it: this allocates.
+    /// For very many keys, [`Family::for_class`](crate::Family::for_class) once and handles from there take less room.
     #[must_use]
     pub fn for_class(&self, class: &str) -> Breaker {
-        let tally = self.shared.tallies.of(self.cell.id().name(), Some(class));
-        Breaker { class: Some(class.into()), tally, ..self.clone() }
+        let common = self.common.for_class(self.cell.id().name(), class);
+        Breaker { cell: Arc::clone(&self.cell), common: Arc::new(common) }
     }
 
     /// May I call? Reads memory only.
@@ -80,26 +119,14 @@ impl Breaker {
     #[inline]
     pub fn admit(&self) -> Result<Permit, Refused> {
         if self.cell.is_calm() {
-            return Ok(Permit { would_refuse: false });
+            return Ok(Permit::plain());
         }
         self.ask()
     }
 
     #[cold]
     fn ask(&self) -> Result<Permit, Refused> {
-        let answer = self.cell.ask(self.class(), self.shared.clock.now(), fastrand::u32(..ALL_PPM));
-        match answer {
-            Answer::Admitted => Ok(Permit { would_refuse: false }),
-            Answer::WouldRefuse(why) => {
-                self.tally.would_refuse(why);
-                Ok(Permit { would_refuse: true })
-            }
-            Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
-                self.calls().stripe().refuse(Ended::Refused);
-                let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
-                Err(Refused { cell: Arc::clone(&self.cell), state, reason, since_ms, until_ms })
-            }
-        }
+        self.common.ask(&self.cell)
     }
 
     /// Whether every call is admitted now, without a draw.
@@ -109,18 +136,18 @@ impl Breaker {
 
     /// What is counted of this handle's calls.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+        &self.common.tally
     }
 
     #[inline]
     pub(crate) fn calls(&self) -> &Calls {
-        self.tally.calls()
+        self.common.tally.calls()
     }
 
     /// The state now, for calls of every class. Half-open admits a growing share of the calls.
     #[must_use]
     pub fn state(&self) -> State {
-        self.cell.state(self.shared.clock.now())
+        self.cell.state(self.common.shared.clock.now())
     }
 
     /// The breaker's identity: its name, and its key if it has one.
@@ -132,7 +159,7 @@ impl Breaker {
     /// The operation class of this handle's calls.
     #[must_use]
     pub fn class(&self) -> Option<&str> {
-        self.class.as_deref()
+        self.common.class()
     }
 }
 
@@ -144,6 +171,12 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// Of a breaker that refuses nobody.
+    #[inline]
+    pub(crate) fn plain() -> Permit {
+        Permit { would_refuse: false }
+    }
+
     /// Whether the call would have been refused if every decision were carried out: the breaker is in watch mode, or its opening
     /// is held back by a pause or by `max_open`.
     #[must_use]
@@ -194,7 +227,7 @@ impl Refused {
     }
 }
 
-fn at(unix_ms: i64) -> SystemTime {
+pub(crate) fn at(unix_ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.try_into().unwrap_or_default())
 }
 
@@ -227,7 +260,7 @@ mod tests {
     fn breaker(flag: Option<Flag>) -> Breaker {
         let cell = Cell::new(BreakerId::new("bank", &["0001"]), Act::Nothing);
         cell.set(flag, 0);
-        Breaker::new(Arc::new(cell), Arc::default())
+        Breaker::new(Arc::new(cell), Arc::new(Common::new(Arc::default(), "bank", None)))
     }
 
     #[test]

@@ -5,29 +5,78 @@
 //! Left out: time and chance, which are arguments here.
 
 use crate::clock::Moment;
+use crate::snapshot::KnownBreaker;
 use crate::staleness::Act;
 use crate::tally::Unenforced;
 use arc_swap::ArcSwapOption;
-use cutout_core::flag::PROBE_EVERY_MS;
+use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
 use cutout_core::{BreakerId, Flag, Mode, OnStale, State};
+use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// One breaker of this process.
 #[derive(Debug)]
 pub(crate) struct Cell {
     id: BreakerId,
+    /// None: no flag was seen, or a plain one, which says closed and nothing else.
+    shown: ArcSwapOption<Shown>,
+    /// Since when the last flag's decision stands; [`NO_FLAG_MS`]: no flag was seen.
+    since_ms: AtomicI64,
     /// Whether every call is admitted and nothing is to be counted, so that callers need not look further.
     calm: AtomicBool,
     /// What staleness makes of it: an [`Act`].
     act: AtomicU8,
-    flag: ArcSwapOption<Flag>,
-    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds.
-    probe_due_ms: AtomicI64,
+    /// The [`Stand`] that listeners know.
+    told: AtomicU8,
+}
+
+/// A flag that is not plain.
+#[derive(Debug, Default)]
+struct Shown {
+    flag: Flag,
+    /// From when on the next call may be a probe whatever it draws, monotonic milliseconds. One place for as long as
+    /// the breaker stays open, whatever flags come, so that a probe that is due is made once.
+    probe_due_ms: Arc<AtomicI64>,
+}
+
+/// No flag was seen.
+const NO_FLAG_MS: i64 = i64::MIN;
+
+/// What a plain flag, or none, says.
+static PLAIN: LazyLock<Shown> = LazyLock::new(Shown::default);
+
+/// Where a breaker stands at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stand {
+    /// What calls get.
+    pub(crate) state: State,
+    /// What they would get if every decision were carried out.
+    pub(crate) would: State,
+}
+
+impl Stand {
+    const STATES: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
+
+    fn to_stored(self) -> u8 {
+        let number = |state| match state {
+            State::Closed => 0,
+            State::Open => 1,
+            State::HalfOpen => 2,
+        };
+        number(self.state) + 3 * number(self.would)
+    }
+
+    fn from_stored(stored: u8) -> Stand {
+        let state = |number: u8| Stand::STATES.get(usize::from(number)).copied().unwrap_or_default();
+        Stand { state: state(stored % 3), would: state(stored / 3) }
+    }
 }
 
 /// Why a call was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
     /// A signal holds the breaker open, and the call is no probe.
@@ -64,10 +113,11 @@ impl Cell {
     pub(crate) fn new(id: BreakerId, act: Act) -> Cell {
         Cell {
             id,
+            shown: ArcSwapOption::empty(),
+            since_ms: AtomicI64::new(NO_FLAG_MS),
             calm: AtomicBool::new(act != Act::Open),
             act: AtomicU8::new(act as u8),
-            flag: ArcSwapOption::empty(),
-            probe_due_ms: AtomicI64::new(0),
+            told: AtomicU8::new(Stand::default().to_stored()),
         }
     }
 
@@ -78,11 +128,18 @@ impl Cell {
     /// Sets the flag; none: there is none, which is closed. `probe_due_ms`: when its first probe is due if it opens now.
     /// One writer at a time.
     pub(crate) fn set(&self, flag: Option<Flag>, probe_due_ms: i64) {
-        let is_open = |flag: &Flag| flag.state == State::Open;
-        if flag.as_ref().is_some_and(is_open) && !self.flag.load().as_deref().is_some_and(is_open) {
-            self.probe_due_ms.store(probe_due_ms, Ordering::Relaxed);
-        }
-        self.flag.store(flag.map(Into::into));
+        self.since_ms.store(flag.as_ref().map_or(NO_FLAG_MS, |flag| flag.since_ms), Ordering::Relaxed);
+        let shown = flag.filter(|flag| !is_plain(flag)).map(|flag| {
+            let before = self.shown.load();
+            let stays_open =
+                |before: &&Arc<Shown>| before.flag.state == State::Open && flag.state == State::Open;
+            let probe_due_ms = match before.as_ref().filter(stays_open) {
+                Some(before) => Arc::clone(&before.probe_due_ms),
+                None => Arc::new(AtomicI64::new(probe_due_ms)),
+            };
+            Arc::new(Shown { flag, probe_due_ms })
+        });
+        self.shown.store(shown);
         self.settle();
     }
 
@@ -93,7 +150,8 @@ impl Cell {
     }
 
     fn settle(&self) {
-        let calm = self.acting() != Act::Open && self.flag.load().as_deref().is_none_or(is_calm);
+        let calm =
+            self.acting() != Act::Open && self.shown.load().as_ref().is_none_or(|shown| is_calm(&shown.flag));
         // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
         self.calm.store(calm, Ordering::Release);
     }
@@ -102,9 +160,56 @@ impl Cell {
         Act::from_stored(self.act.load(Ordering::Relaxed))
     }
 
-    /// Whether a flag was seen.
-    pub(crate) fn has_flag(&self) -> bool {
-        self.flag.load().is_some()
+    /// Whether nothing is known of it but that it is closed: a new cell in its place would answer the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.shown.load().is_none()
+    }
+
+    /// Where it stands now, if that is not what listeners know: what they know, and what they are to be told.
+    pub(crate) fn turn(&self, now: Moment) -> Option<(Stand, Stand)> {
+        let stand = self.with_flag(|flag| self.stand_of(flag, now));
+        let known = Stand::from_stored(self.told.swap(stand.to_stored(), Ordering::Relaxed));
+        (known != stand).then_some((known, stand))
+    }
+
+    /// All that there is to tell of it now.
+    pub(crate) fn known(&self, now: Moment) -> KnownBreaker {
+        self.with_flag(|flag| {
+            let Stand { state, would } = self.stand_of(flag, now);
+            let by_staleness = self.by_staleness(flag, now);
+            let share_ppm = match by_staleness {
+                Some(State::Closed) => ALL_PPM,
+                Some(_) if flag.mode == Mode::Enforce => 0,
+                _ => flag.share_ppm(now.store_ms),
+            };
+            let refusal = match by_staleness {
+                None => refusal(flag, now.store_ms),
+                Some(_) => Refusal { state, reason: Reason::Staleness, since_ms: None, until_ms: None },
+            };
+            let since_ms = self.since_ms.load(Ordering::Relaxed);
+            KnownBreaker {
+                breaker: self.id.clone(),
+                state,
+                reason: (state != State::Closed).then_some(refusal.reason),
+                share_ppm,
+                // Time alone may have moved it on since the flag was written.
+                since_ms: (since_ms != NO_FLAG_MS)
+                    .then(|| refusal.since_ms.unwrap_or(since_ms).max(since_ms)),
+                until_ms: refusal.until_ms,
+                would: (would != state).then_some(would),
+                watch: flag.mode == Mode::Watch,
+                refuse: flag.refuse.iter().cloned().collect(),
+                forced: flag.forced.filter(|_| flag.is_forced_at(now.true_ms)).map(Into::into),
+            }
+        })
+    }
+
+    fn stand_of(&self, flag: &Flag, now: Moment) -> Stand {
+        match self.by_staleness(flag, now) {
+            Some(would) if flag.mode == Mode::Watch => Stand { state: State::Closed, would },
+            Some(state) => Stand { state, would: state },
+            None => Stand { state: flag.state_at(now.store_ms), would: flag.would_at(now.store_ms) },
+        }
     }
 
     /// Whether every call is admitted, whatever its class, the time and the draw.
@@ -115,16 +220,13 @@ impl Cell {
 
     /// The state now.
     pub(crate) fn state(&self, now: Moment) -> State {
-        self.with_flag(|flag| match self.by_staleness(flag, now) {
-            Some(state) if flag.mode == Mode::Enforce => state,
-            _ => flag.state_at(now.store_ms),
-        })
+        self.with_flag(|flag| self.stand_of(flag, now).state)
     }
 
     /// May a call of `class` be made that drew `draw_ppm` evenly from 0 to 999,999?
     pub(crate) fn ask(&self, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
-        self.with_flag(|flag| match self.by_staleness(flag, now) {
-            None => self.by_flag(flag, class, now, draw_ppm),
+        self.with_shown(|Shown { flag, probe_due_ms }| match self.by_staleness(flag, now) {
+            None => by_flag(flag, probe_due_ms, class, now, draw_ppm),
             Some(State::Closed) => Answer::Admitted,
             Some(_) if !flag.is_for(class) => Answer::Admitted,
             Some(_) if flag.mode == Mode::Watch => Answer::WouldRefuse(Unenforced::Watch),
@@ -135,11 +237,15 @@ impl Cell {
         })
     }
 
-    fn with_flag<T>(&self, read: impl FnOnce(&Flag) -> T) -> T {
-        match &*self.flag.load() {
-            Some(flag) => read(flag),
-            None => read(&Flag::default()),
+    fn with_shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+        match &*self.shown.load() {
+            Some(shown) => read(shown),
+            None => read(&PLAIN),
         }
+    }
+
+    fn with_flag<T>(&self, read: impl FnOnce(&Flag) -> T) -> T {
+        self.with_shown(|shown| read(&shown.flag))
     }
 
     /// The state that staleness makes of it; none: the flag decides. A person's decision stands until its own end, also
@@ -156,45 +262,51 @@ impl Cell {
             Act::Open => (!open_by_signals).then_some(State::Open),
         }
     }
+}
 
-    fn by_flag(&self, flag: &Flag, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
-        let now_ms = now.store_ms;
-        if flag.admits(class, now_ms, draw_ppm) {
-            if flag.probes_at(now_ms) && flag.is_for(class) {
-                self.put_probe_off(now);
-            }
-            let unenforced = draw_ppm >= flag.would_share_ppm(now_ms) && flag.is_for(class);
-            let why = if flag.mode == Mode::Watch { Unenforced::Watch } else { Unenforced::Held };
-            return if unenforced { Answer::WouldRefuse(why) } else { Answer::Admitted };
+fn by_flag(flag: &Flag, probe_due_ms: &AtomicI64, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
+    let now_ms = now.store_ms;
+    if flag.admits(class, now_ms, draw_ppm) {
+        if flag.probes_at(now_ms) && flag.is_for(class) {
+            put_probe_off(probe_due_ms, now);
         }
-        if flag.probes_at(now_ms) && self.wins_probe(now) {
-            return Answer::Admitted;
-        }
-        Answer::Refused(refusal(flag, now_ms))
+        let unenforced = draw_ppm >= flag.would_share_ppm(now_ms) && flag.is_for(class);
+        let why = if flag.mode == Mode::Watch { Unenforced::Watch } else { Unenforced::Held };
+        return if unenforced { Answer::WouldRefuse(why) } else { Answer::Admitted };
     }
+    if flag.probes_at(now_ms) && wins_probe(probe_due_ms, now) {
+        return Answer::Admitted;
+    }
+    Answer::Refused(refusal(flag, now_ms))
+}
 
-    /// Whether this caller makes the probe that is due: exactly one does.
-    ///
-    /// The pace is monotonic and goes on while breakers' timers stand still: a probe changes no state, it keeps the metric
-    /// flowing that the monitor will recover by, and the monitor does so whether or not this process reaches the store.
-    fn wins_probe(&self, now: Moment) -> bool {
-        let due_ms = self.probe_due_ms.load(Ordering::Relaxed);
-        let next_ms = now.monotonic_ms.saturating_add(PROBE_EVERY_MS);
-        let mine =
-            || self.probe_due_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
-        now.monotonic_ms >= due_ms && mine().is_ok()
-    }
+/// Whether this caller makes the probe that is due: exactly one does.
+///
+/// The pace is monotonic and goes on while breakers' timers stand still: a probe changes no state, it keeps the metric
+/// flowing that the monitor will recover by, and the monitor does so whether or not this process reaches the store.
+fn wins_probe(probe_due_ms: &AtomicI64, now: Moment) -> bool {
+    let due_ms = probe_due_ms.load(Ordering::Relaxed);
+    let next_ms = now.monotonic_ms.saturating_add(PROBE_EVERY_MS);
+    let mine = || probe_due_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
+    now.monotonic_ms >= due_ms && mine().is_ok()
+}
 
-    /// A call that its draw admitted has shown the metric as much as the probe would.
-    fn put_probe_off(&self, now: Moment) {
-        self.probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
-    }
+/// A call that its draw admitted has shown the metric as much as the probe would.
+fn put_probe_off(probe_due_ms: &AtomicI64, now: Moment) {
+    probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
 }
 
 /// Whether a flag admits every call, now and later, with nothing to count.
 fn is_calm(flag: &Flag) -> bool {
     let would_refuse = flag.would.is_some_and(|would| would != State::Closed);
     flag.state == State::Closed && flag.next.is_none() && !would_refuse
+}
+
+/// Whether a flag says closed and nothing else: nothing to come, no order, no class, no mode that would have to be known
+/// if staleness acted.
+pub(crate) fn is_plain(flag: &Flag) -> bool {
+    let Flag { since_ms, probe_ppm, on_stale, .. } = *flag;
+    *flag == Flag { since_ms, probe_ppm, on_stale, ..Flag::default() }
 }
 
 fn refusal(flag: &Flag, now_ms: i64) -> Refusal {
@@ -233,7 +345,7 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cutout_core::flag::{ALL_PPM, ForcedUntil, Next};
+    use cutout_core::flag::{ForcedUntil, Next};
     use cutout_core::{Forced, flag::Ramp};
     use std::sync::Barrier;
 

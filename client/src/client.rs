@@ -1,11 +1,14 @@
 //! The client: one follower and one memory a process, and the handles on breakers that come out of it.
 
 use crate::breaker::Breaker;
+use crate::family::Family;
 use crate::memory::Memory;
 use crate::names::UnknownBreaker;
+use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
-use cutout_core::BreakerId;
-use cutout_flags::{Follower, Store, StoreError};
+use crate::transitions::Transitions;
+
+use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Client {
     memory: Arc<Memory>,
+    scope: Arc<str>,
     _tasks: Arc<Tasks>,
 }
 
@@ -33,13 +37,13 @@ pub struct Client {
 #[derive(Debug)]
 struct Tasks {
     memory: Arc<Memory>,
-    running: [JoinHandle<()>; 2],
+    running: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
-    fn start(store: Arc<dyn Store>, memory: Arc<Memory>) -> Tasks {
-        let follower = Follower::new(store, Arc::clone(&memory) as _);
-        let running = [tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
+    fn start(store: Arc<dyn Store>, memory: Arc<Memory>, clock: LocalClock) -> Tasks {
+        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, clock);
+        let running = vec![tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
         Tasks { memory, running }
     }
 }
@@ -48,6 +52,7 @@ impl Drop for Tasks {
     fn drop(&mut self) {
         self.running.iter().for_each(JoinHandle::abort);
         self.memory.tell_counts();
+        self.memory.listeners().end();
     }
 }
 
@@ -76,7 +81,7 @@ pub struct Health {
 }
 
 impl Client {
-    /// A client of the store at `url`: `redis://…` or `rediss://…` (with TLS, install a rustls crypto provider first).
+    /// A client of the store at `url`: `redis://…`, `redis+sentinel://…`, or `rediss` for TLS (install a rustls crypto provider first).
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Source::Url(url.into()))
     }
@@ -93,7 +98,45 @@ impl Client {
     /// are not known yet.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
         self.memory.check_name(name)?;
-        Ok(self.memory.breaker(BreakerId::new(name, key)))
+        let (_, common) = self.memory.named(name);
+        Ok(Breaker::new(self.memory.cell(name, key), common))
+    }
+
+    /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
+    ///
+    /// # Errors
+    /// [`UnknownBreaker`], as in [`Client::breaker`].
+    pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
+        self.memory.check_name(name)?;
+        Ok(Family::new(Arc::clone(&self.memory), name))
+    }
+
+    /// A client that nobody feeds but whoever holds its memory.
+    pub(crate) fn without_store(memory: Arc<Memory>) -> Client {
+        let tasks = Tasks { memory: Arc::clone(&memory), running: Vec::new() };
+        Client { memory, scope: DEFAULT_SCOPE.into(), _tasks: Arc::new(tasks) }
+    }
+
+    /// Every breaker that this process knows of, ordered by name and key: those that it holds handles on, and those of the scope
+    /// of which there is more to tell than that they are closed. Breakers that are neither are closed, and not listed.
+    ///
+    /// Looks at each of them: for pages and tests, not for the path of a call.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<KnownBreaker> {
+        let mut known = self.memory.breakers();
+        known.sort_by(|one, other| one.breaker.cmp(&other.breaker));
+        known
+    }
+
+    /// All that this client knows, as it would stand on a debug page: it serialises, and its `Display` is JSON.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.scope, self.health(), self.memory.breakers())
+    }
+
+    /// Tells every change of a breaker's state from now on, as an async stream. Holds no client: it ends with the last clone.
+    pub fn transitions(&self) -> Transitions {
+        self.memory.listeners().listen()
     }
 
     /// How fresh the client's knowledge is. With the store gone breakers go on by the last known flags.
@@ -126,6 +169,7 @@ pub struct ClientBuilder {
     start_timeout: Duration,
     max_staleness: MaxStaleness,
     max_staleness_of: BTreeMap<String, MaxStaleness>,
+    clock: LocalClock,
 }
 
 /// Why a client did not start.
@@ -153,6 +197,7 @@ impl ClientBuilder {
             start_timeout: START_TIMEOUT,
             max_staleness: MaxStaleness::default(),
             max_staleness_of: BTreeMap::new(),
+            clock: LocalClock::default(),
         }
     }
 
@@ -204,6 +249,12 @@ impl ClientBuilder {
         Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
     }
 
+    /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
+    pub fn clock(mut self, clock: LocalClock) -> ClientBuilder {
+        self.clock = clock;
+        self
+    }
+
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
     /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
     /// and [`Client::health`] tells.
@@ -220,8 +271,8 @@ impl ClientBuilder {
         };
         let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
         let mut synced = memory.synced();
-        let tasks = Tasks::start(store, Arc::clone(&memory));
-        let client = Client { memory, _tasks: Arc::new(tasks) };
+        let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
+        let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
         if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
             let waited_ms = self.start_timeout.as_millis();
             tracing::warn!(

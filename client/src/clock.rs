@@ -58,6 +58,16 @@ impl StoreClock {
         self.contact_at(self.monotonic_ms(), local_ms, measured_ms);
     }
 
+    /// The store counts as answering whatever time passes, until [`StoreClock::contact_ends`].
+    pub(crate) fn contact_for_good(&self) {
+        self.contact_ms.store(NEVER_MS - 1, Ordering::Relaxed);
+    }
+
+    /// The last good contact was now.
+    pub(crate) fn contact_ends(&self) {
+        self.contact_ms.store(self.monotonic_ms(), Ordering::Relaxed);
+    }
+
     fn contact_at(&self, monotonic_ms: i64, local_ms: i64, measured_ms: i64) {
         if self.measured_ms.swap(measured_ms, Ordering::Relaxed) != measured_ms {
             let store_ms = local_ms.saturating_add(measured_ms);

@@ -25,6 +25,12 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+/// Its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/handles.md")]
+struct DocsHandles;
+
+mod board;
 mod breaker;
 mod call;
 mod calls;
@@ -33,6 +39,8 @@ mod client;
 mod clock;
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 mod door;
+mod fake;
+mod family;
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 pub mod http;
 mod local;
@@ -41,10 +49,12 @@ mod names;
 mod outcome;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+mod snapshot;
 mod staleness;
 mod tally;
 #[cfg(feature = "tower")]
 pub mod tower;
+mod transitions;
 mod upstream;
 
 pub use breaker::{Breaker, Permit, Refused};
@@ -55,10 +65,14 @@ pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 pub use door::Protection;
+pub use fake::FakeClient;
+pub use family::Family;
 pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
 pub use outcome::{ByResult, Classify, Outcome};
+pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
+pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
 pub use upstream::{
     Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, LANES_MAX, Lane, Mistake, Mistakes, Overflow,
     POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,

@@ -205,6 +205,8 @@ impl Breaker {
         now_ms: i64,
     ) -> Vec<Transition> {
         let mut transitions = self.advance(policy, hold, now_ms);
+        // Hints also lapse under an override, which lets time bring nothing else.
+        self.hints.retain(|_, hint| hint.until_ms > now_ms);
         let forced = |state, since_ms, until_ms| {
             let (by, why) = (order.by.clone(), order.why.clone());
             Some(Override { state, by, why, since_ms, until_ms }).filter(|forced| forced.holds_at(now_ms))
@@ -240,6 +242,18 @@ impl Breaker {
     #[must_use]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What each group of each monitor says, as last observed.
+    #[must_use]
+    pub fn signals(&self) -> &BTreeMap<SignalId, Signal> {
+        &self.signals
+    }
+
+    /// The hints that no report has seen past and that have not lapsed.
+    #[must_use]
+    pub fn hints(&self) -> &BTreeMap<SignalId, Hint> {
+        &self.hints
     }
 
     /// A person's decision in force, if there is one.

@@ -18,28 +18,53 @@ pub const BREAKERS_PER_GROUP_MAX: usize = 64;
 /// `%` and `/` would make two keys look alike; control characters would break a log line.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 
+/// Whether a byte of a key is spelled as it is, without a look at what stands around it.
+#[inline]
+fn stands_for_itself(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'$' | b'&'..=b'.' | b'0'..=b'@' | b'['..=b'~')
+}
+
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BreakerId(String);
+pub struct BreakerId(Box<str>);
 
 impl BreakerId {
     /// The identity of `name` for the key's values in declared order: lower-cased, `%` and `/` percent-encoded,
     /// joined by `/`.
     #[must_use]
     pub fn new<V: AsRef<str>>(name: &str, values: &[V]) -> BreakerId {
-        let mut id = name.to_owned();
+        let mut id = String::new();
+        BreakerId::spell(name, values, &mut id);
+        BreakerId(id.into())
+    }
+
+    /// Whether a value of a key is spelled as it stands.
+    #[must_use]
+    #[inline]
+    pub fn is_spelled(value: &str) -> bool {
+        value.bytes().all(stands_for_itself)
+    }
+
+    /// Appends the text of [`BreakerId::new`] to `id`; with values that are spelled as they stand, nothing is allocated but
+    /// room in `id`.
+    pub fn spell<V: AsRef<str>>(name: &str, values: &[V], id: &mut String) {
+        id.push_str(name);
         for value in values {
+            let value = value.as_ref();
             id.push('/');
-            id.extend(utf8_percent_encode(&value.as_ref().to_lowercase(), ENCODED));
+            if BreakerId::is_spelled(value) {
+                id.push_str(value);
+            } else {
+                id.extend(utf8_percent_encode(&value.to_lowercase(), ENCODED));
+            }
         }
-        BreakerId(id)
     }
 
     /// An identity as a store spells it.
     #[must_use]
     pub fn from_stored(id: String) -> BreakerId {
-        BreakerId(id)
+        BreakerId(id.into())
     }
 
     /// The whole identity.
@@ -52,6 +77,12 @@ impl BreakerId {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// The key as it is spelled, without the name; empty for a breaker without key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, key)| key)
     }
 }
 
@@ -177,7 +208,29 @@ mod tests {
     }
 
     fn ids(names: &[&str]) -> Touched {
-        Touched::Breakers(names.iter().map(|name| BreakerId((*name).to_owned())).collect())
+        Touched::Breakers(names.iter().map(|name| BreakerId((*name).into())).collect())
+    }
+
+    #[test]
+    fn a_key_is_spelled_the_same_whether_or_not_it_could_stand_as_it_is() {
+        let keys = [
+            "0001",
+            "a~!:\"b",
+            "AbC",
+            "a/b",
+            "50%",
+            "a b",
+            "\u{7f}\u{1}",
+            "\u{c4}\u{3a3}",
+            "\u{df}",
+            "",
+            "\n",
+        ];
+        for key in keys {
+            let wanted = format!("bank/{}", utf8_percent_encode(&key.to_lowercase(), ENCODED));
+            assert_eq!(BreakerId::new("bank", &[key]).as_str(), wanted);
+        }
+        assert_eq!(BreakerId::new("bank", &["A/b", "c"]).as_str(), "bank/a%2Fb/c");
     }
 
     #[test]

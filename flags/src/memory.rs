@@ -33,7 +33,7 @@ struct Shared {
     clock: Clock,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     life: Option<Life>,
     flags: BTreeMap<BreakerId, Published>,
@@ -45,6 +45,7 @@ struct State {
     place: u64,
 }
 
+#[derive(Clone)]
 struct Life {
     epoch: Epoch,
     rev: u64,
@@ -62,7 +63,7 @@ impl MemoryStore {
     /// An empty store on the system's clock.
     #[must_use]
     pub fn new() -> MemoryStore {
-        MemoryStore::with_clock(Arc::new(crate::local_ms))
+        MemoryStore::with_clock(Arc::new(crate::clock::system_ms))
     }
 
     /// An empty store on a clock of one's own.
@@ -70,6 +71,14 @@ impl MemoryStore {
     pub fn with_clock(clock: Clock) -> MemoryStore {
         let (state, changed) = (Mutex::default(), Notify::new());
         MemoryStore { shared: Arc::new(Shared { state, changed, clock }) }
+    }
+
+    /// A second store with the same data and clock, such as a replica: what is written to one from now on the other does
+    /// not see.
+    #[must_use]
+    pub fn fork(&self) -> MemoryStore {
+        let (state, changed) = (Mutex::new(self.state().clone()), Notify::new());
+        MemoryStore { shared: Arc::new(Shared { state, changed, clock: Arc::clone(&self.shared.clock) }) }
     }
 
     /// Loses all data, as a Redis without persistence does when it restarts.

@@ -3,16 +3,22 @@
 //! Reads are one round trip, writes one small script that compares and sets; what a breaker's state should be is
 //! never decided here or there. `docs/redis.md` tells readers of other languages what stands where.
 //!
-//! Left out: Redis Cluster and Sentinel discovery (give it the primary's name), retries (the callers').
+//! Where the primary is, also behind sentinels and in a cluster, is the matter of `route`. Left out: retries (the callers').
 
 mod connection;
 mod errors;
 mod forms;
+mod redirect;
+mod role;
+mod route;
+mod sentinel;
+mod url;
 
 use crate::follower::chain;
 use crate::store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position,
-    Publish, Read, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake,
+    Position, Publish, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX,
+    Write,
 };
 use async_trait::async_trait;
 use connection::{Blocking, Shared};
@@ -21,10 +27,12 @@ use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
 use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
 use redis::streams::{StreamRangeReply, StreamReadReply};
-use redis::{Client, Pipeline, RedisError, Script, ScriptInvocation};
+use redis::{Pipeline, RedisError, Script, ScriptInvocation};
+use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The place of `breakers` among the script's KEYS.
@@ -44,32 +52,34 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// The scope `scope` in the Redis at `url` (`redis://…`, or `rediss://…` with TLS). Does not connect.
+    /// The scope `scope` in the Redis that `url` leads to: `redis://[user[:password]@]host[:port][/number]`, or
+    /// `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/primary[/number]`; `rediss` with TLS. The host may be
+    /// any node of a cluster. Does not connect.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] if `url` is not a Redis URL, or is one with TLS and the process has no rustls crypto
+    /// [`StoreError::Unusable`] if `url` is none of these, or is one with TLS and the process has no rustls crypto
     /// provider, or `scope` is not spelled like a breaker's name.
     pub fn new(url: &str, scope: &str) -> Result<RedisStore, StoreError> {
-        let unusable = |setting, problem| StoreError::Unusable { setting, problem };
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(unusable("URL", "it has to start with redis:// or rediss://"));
-        }
-        // The cause may quote the URL, and with it a password.
-        let client = Client::open(url)
-            .map_err(|_| unusable("URL", "it has to be redis[s]://[user[:password]@]host[:port][/number]"))?;
+        let start = url::parse(url);
+        let mut mistakes = start.as_ref().err().cloned().unwrap_or_default();
         // Without one the first connection would panic, in the middle of whoever follows the flags.
-        if url.starts_with("rediss://") && CryptoProvider::get_default().is_none() {
+        if url::wants_tls(url) && CryptoProvider::get_default().is_none() {
             let problem =
                 "rediss:// needs a process-wide rustls crypto provider: call its install_default() first";
-            return Err(unusable("URL", problem));
+            mistakes.push(Mistake { setting: Setting::Url, problem });
         }
         if !is_breaker_name(scope) {
-            return Err(unusable("scope", "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first"));
+            let problem = "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first";
+            mistakes.push(Mistake { setting: Setting::Scope, problem });
         }
+        let (Ok(start), true) = (start, mistakes.is_empty()) else {
+            return Err(StoreError::Unusable { mistakes });
+        };
+        let route = Arc::new(Route::new(start));
         Ok(RedisStore {
             keys: Keys::new(scope),
-            shared: Shared::new(client.clone()),
-            blocking: Blocking::new(client),
+            shared: Shared::new(Arc::clone(&route)),
+            blocking: Blocking::new(route),
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
         })
@@ -233,7 +243,7 @@ impl Store for RedisStore {
 
     async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
-        let audit_from_ms = crate::local_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
+        let audit_from_ms = crate::clock::system_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
             let mut script = self.commit.prepare_invoke();
@@ -307,8 +317,9 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        // A request for a key of the scope, so that in a cluster the node that holds it answers.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("PING").ignore();
+        pipeline.cmd("HGET").arg(&self.keys.meta).arg("epoch").ignore();
         self.ask("asking whether it is there", pipeline).await
     }
 }
@@ -333,22 +344,27 @@ mod tests {
 
     #[test]
     fn unusable_settings_are_refused_without_a_connection_and_without_telling_the_password() {
-        let cases = [
-            ("http://:hunter2@h", "default", "URL"),
-            ("redis://:hunter2@", "default", "URL"),
-            ("redis://:hunter2@h/x", "default", "URL"),
-            ("redis://:hunter2@h", "", "scope"),
-            ("redis://:hunter2@h", "a}b", "scope"),
+        let cases: [(&str, &str, &[Setting]); 6] = [
+            ("http://:hunter2@h", "default", &[Setting::Url]),
+            ("redis+sentinel://:hunter2@h:x", "default", &[Setting::Url, Setting::Url]),
+            ("redis://:hunter2@h", "", &[Setting::Scope]),
+            ("redis+sentinel://:hunter2@h/m", "a}b", &[Setting::Scope]),
+            ("redis://:hunter2@h/x", "a b", &[Setting::Url, Setting::Scope]),
+            ("redis+sentinel://:hunter2@h", "a b", &[Setting::Url, Setting::Scope]),
         ];
-        for (url, scope, setting) in cases {
+        for (url, scope, expected) in cases {
             let error = RedisStore::new(url, scope).unwrap_err();
             let told = format!("{error} {error:?}");
-            assert!(told.contains(setting) && !told.contains("hunter2"), "{url} {scope}: {told}");
-            assert!(!error.is_retryable());
+            assert!(!told.contains("hunter2") && !error.is_retryable(), "{told}");
+            let StoreError::Unusable { mistakes } = error else { panic!("{told}") };
+            let settings: Vec<Setting> = mistakes.iter().map(|mistake| mistake.setting).collect();
+            assert_eq!(settings, expected, "{url} {scope}: {told}");
         }
         // The only test of this binary that installs one.
-        let error = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap_err();
-        assert!(error.to_string().contains("install_default"), "{error}");
+        for url in ["rediss://:hunter2@h:6380/1", "rediss+sentinel://:hunter2@h/m"] {
+            let error = RedisStore::new(url, "default").unwrap_err();
+            assert!(error.to_string().contains("install_default"), "{error}");
+        }
         rustls::crypto::ring::default_provider().install_default().unwrap();
         let store = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap();
         assert_eq!(format!("{store:?}"), r#"RedisStore { meta: "cutout:{default}:meta", .. }"#);

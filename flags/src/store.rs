@@ -135,7 +135,7 @@ pub enum Committed {
 }
 
 /// A flag as it stands in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Published {
     /// The version of this form; [`PUBLISHED_VERSION`].
     pub v: u32,
@@ -214,13 +214,11 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It cannot even be asked: a setting is wrong.
-    #[error("the store's {setting} cannot be used: {problem}")]
+    /// It cannot even be asked: its settings are wrong.
+    #[error("the store cannot be used: {}", told(mistakes))]
     Unusable {
-        /// Which setting.
-        setting: &'static str,
-        /// What is wrong with it and what would be right. Never the value: a URL may hold a password.
-        problem: &'static str,
+        /// All that is wrong.
+        mistakes: Vec<Mistake>,
     },
     /// It holds something that is not ours.
     #[error("{place} holds a value that is not readable as {wanted}")]
@@ -233,6 +231,38 @@ pub enum StoreError {
         #[source]
         source: Option<serde_json::Error>,
     },
+}
+
+/// A setting of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Where it is.
+    Url,
+    /// Which part of its key space.
+    Scope,
+}
+
+/// What is wrong with a setting of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mistake {
+    /// Which setting.
+    pub setting: Setting,
+    /// What would be right. Never the value: a URL may hold a password.
+    pub problem: &'static str,
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let setting = match self.setting {
+            Setting::Url => "URL",
+            Setting::Scope => "scope",
+        };
+        write!(f, "its {setting} is wrong: {}", self.problem)
+    }
+}
+
+fn told(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl StoreError {

@@ -2,15 +2,18 @@
 //!
 //! [`Function::handle`] takes one event of SNS or SQS, or of a schedule. Nothing here retries: an invocation that ends in
 //! an error is invoked again by AWS, and sending a callback twice changes nothing. So every record and every URL is served
-//! before the errors are told, and a message without a directive costs no read of Datadog.
+//! before the errors are told, and a message without a directive costs no read of Datadog. What a report did not show yet
+//! is read again (`reread`).
 //!
 //! Left out: whether the hint is believed and what the report means; the service decides both.
 
 mod failure;
 mod reconcile;
+mod reread;
 
 pub use failure::{Failure, FailureCause, InvocationError, SetupError, chain};
 pub use reconcile::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
+pub use reread::{REREAD_AGE_LIMIT_SECS, REREAD_MARGIN, REREADS_MAX};
 
 use crate::callbacks::Callbacks;
 use crate::datadog::{Datadog, ReadError, bears};
@@ -50,6 +53,7 @@ pub struct Function {
     callbacks: Callbacks,
     signing: SigningSecrets,
     managed_tag: String,
+    reread_after: Duration,
 }
 
 impl Function {
@@ -62,8 +66,9 @@ impl Function {
         let guard = Arc::new(Guard::new(settings.guard));
         let callbacks = Callbacks::new(guard.clone(), resolver, settings.callback_timeout)?;
         let datadog = Datadog::new(settings.datadog).map_err(SetupError::Datadog)?;
-        let (signing, managed_tag) = (settings.signing, settings.reconcile_tag);
-        Ok(Function { datadog, guard, callbacks, signing, managed_tag })
+        let (signing, managed_tag, reread_after) =
+            (settings.signing, settings.reconcile_tag, settings.reread_after);
+        Ok(Function { datadog, guard, callbacks, signing, managed_tag, reread_after })
     }
 
     /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
@@ -110,6 +115,7 @@ impl Function {
                 self.note_unmanaged(monitor_id, report.as_ref());
                 let callback = fitting(callback(monitor_id, notification, report, event), &mut failures);
                 self.deliver(&urls, &callback, deadline, &mut failures).await;
+                self.read_again(&urls, callback, deadline, &mut failures).await;
             }
         }
         failures.told()

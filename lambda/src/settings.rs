@@ -18,6 +18,7 @@ use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 use url::{Host, Url};
@@ -28,6 +29,10 @@ pub const CALLBACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub const CALLBACK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The longest time for one callback that may be set.
 pub const CALLBACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// How long until what a report did not show yet is read again, unless `CUTOUT_REREAD_AFTER` says otherwise.
+pub const REREAD_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+/// The longest that may be set. Reads of Datadog lag up to half a minute.
+pub const REREAD_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The tag of managed monitors, unless `CUTOUT_RECONCILE_TAG` says otherwise.
 pub const RECONCILE_TAG_DEFAULT: &str = "cutout";
 
@@ -40,16 +45,18 @@ const CALLBACK_ALLOW: &str = "CUTOUT_CALLBACK_ALLOW";
 const CALLBACK_ALLOW_CIDR: &str = "CUTOUT_CALLBACK_ALLOW_CIDR";
 const CALLBACK_ALLOW_HTTP: &str = "CUTOUT_CALLBACK_ALLOW_HTTP";
 const CALLBACK_TIMEOUT: &str = "CUTOUT_CALLBACK_TIMEOUT";
+const REREAD_AFTER: &str = "CUTOUT_REREAD_AFTER";
 const RECONCILE_TAG: &str = "CUTOUT_RECONCILE_TAG";
 
 /// The names that start with [`OWN_PREFIX`].
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 8] = [
     DATADOG_URL,
     SIGNING_SECRETS,
     CALLBACK_ALLOW,
     CALLBACK_ALLOW_CIDR,
     CALLBACK_ALLOW_HTTP,
     CALLBACK_TIMEOUT,
+    REREAD_AFTER,
     RECONCILE_TAG,
 ];
 const OWN_PREFIX: &str = "CUTOUT_";
@@ -70,6 +77,8 @@ pub struct Settings {
     pub guard: GuardSettings,
     /// The time for one callback.
     pub callback_timeout: Duration,
+    /// How long until what a report did not show yet is read again; zero: never.
+    pub reread_after: Duration,
     /// The bare tag that managed monitors bear.
     pub reconcile_tag: String,
 }
@@ -90,12 +99,22 @@ impl Settings {
         let app_key = reader.key(DD_APP_KEY);
         let signing = reader.signing();
         let guard = reader.guard();
-        let callback_timeout = reader.read(CALLBACK_TIMEOUT, timeout).unwrap_or(CALLBACK_TIMEOUT_DEFAULT);
+        let callback_timeout = CALLBACK_TIMEOUT_MIN..=CALLBACK_TIMEOUT_MAX;
+        let callback_timeout = reader.time(CALLBACK_TIMEOUT, &callback_timeout, CALLBACK_TIMEOUT_DEFAULT);
+        let reread_after =
+            reader.time(REREAD_AFTER, &(Duration::ZERO..=REREAD_AFTER_MAX), REREAD_AFTER_DEFAULT);
         let reconcile_tag =
             reader.read(RECONCILE_TAG, tag).unwrap_or_else(|| RECONCILE_TAG_DEFAULT.to_owned());
         let (Some(api_key), Some(app_key)) = (api_key, app_key) else { return Err(reader.problems) };
         let datadog = DatadogSettings { site, url, api_key, app_key };
-        reader.problems.or(Settings { datadog, signing, guard, callback_timeout, reconcile_tag })
+        reader.problems.or(Settings {
+            datadog,
+            signing,
+            guard,
+            callback_timeout,
+            reread_after,
+            reconcile_tag,
+        })
     }
 }
 
@@ -114,6 +133,10 @@ impl Reader {
 
     fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         self.read(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    fn time(&mut self, name: &str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
+        self.read(name, |text| time(text, range)).unwrap_or(default)
     }
 
     fn key(&mut self, name: &str) -> Option<Key> {
@@ -220,13 +243,10 @@ fn cidr(entry: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("{entry:?} is not a range of addresses such as 10.0.0.0/8, nor an address"))
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    let range = CALLBACK_TIMEOUT_MIN..=CALLBACK_TIMEOUT_MAX;
-    let timeout = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
-    timeout.filter(|timeout| range.contains(timeout)).ok_or_else(|| {
-        format!(
-            "must be a time from {CALLBACK_TIMEOUT_MIN:?} to {CALLBACK_TIMEOUT_MAX:?}, such as 10s or 500ms"
-        )
+fn time(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
+    time.filter(|time| range.contains(time)).ok_or_else(|| {
+        format!("must be a time from {:?} to {:?}, such as 10s or 500ms", range.start(), range.end())
     })
 }
 

@@ -10,7 +10,9 @@ use crate::decision::{Before, Decision, decide};
 use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::plan::Undeclared;
 use cutout_core::report::Inventory;
-use cutout_core::{Breaker, BreakerId, Callback, Declaration, Family, MonitorSeen, Plan, plan, plan_gone};
+use cutout_core::{
+    Breaker, BreakerId, Callback, Declaration, Family, MonitorSeen, Plan, State, plan, plan_gone,
+};
 use cutout_flags::{Committed, Read, StoreError, Stored, Term, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -211,8 +213,10 @@ impl Rounds {
         for (id, (declaration, evidence)) in plan.targets.iter().filter(|(id, _)| open(id)) {
             let policy = &declaration.policy;
             let family = families.entry(id.name().to_owned()).or_default();
-            let hold = pause.or_else(|| family.hold(policy));
-            let before = Before { stored: stored(id), shown: None, hold, now_ms };
+            let stored = stored(id);
+            let is_closed = stored.is_none_or(|stored| stored.value.state() == State::Closed);
+            let hold = pause.or_else(|| family.without(is_closed).hold(policy));
+            let before = Before { stored, shown: None, hold, now_ms };
             let decision =
                 decide(id, policy, &before, |breaker| breaker.apply(policy, evidence, hold, now_ms));
             if let Some(decision) = decision {

@@ -39,7 +39,7 @@ use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
 use cutout_core::{BreakerId, Flag, Order, Pause};
-use cutout_flags::{Follower, Sink, Store, Synced, Update};
+use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -90,14 +90,22 @@ struct Shared {
     declared: AtomicBool,
     /// What people have ordered.
     people: people::People,
+    clock: LocalClock,
 }
 
 impl Service {
     /// A service that does nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Service {
+        Service::with_clock(parts, LocalClock::default())
+    }
+
+    /// The same by a clock of one's own: when timers are looked at depends on it, what they decide only on the store's.
+    /// The age of signatures is measured by the system's clock all the same.
+    #[must_use]
+    pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
-        Service { shared: Arc::new(Shared { parts, declared, people }) }
+        Service { shared: Arc::new(Shared { parts, declared, people, clock }) }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -144,9 +152,9 @@ impl Service {
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         async move {
-            let due = Arc::new(timers::Due::default());
+            let due = Arc::new(timers::Due::new(shared.clock.clone()));
             let watch = Arc::new(Watch { due: due.clone(), shared: shared.clone() });
-            let follower = Follower::new(shared.parts.store.clone(), watch);
+            let follower = Follower::with_clock(shared.parts.store.clone(), watch, shared.clock.clone());
             let timers = timers::run(&shared, &due);
             tokio::join!(declare(&shared), follower.run(), timers, people::run(&shared));
         }

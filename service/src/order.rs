@@ -9,7 +9,7 @@ use crate::decision::{Before, decide};
 use crate::sweep;
 use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::declaration::Declaration;
-use cutout_core::{BreakerId, Cause, Flag, Order, Pause};
+use cutout_core::{BreakerId, Cause, Flag, Order, Pause, State};
 use cutout_flags::{Committed, StoreError};
 
 /// The longest name of a person, bytes.
@@ -70,7 +70,8 @@ pub(crate) async fn obey(shared: &Shared, id: &BreakerId, order: &Order) -> Resu
         if stored.is_none() && family.grow(policy, 1) > 0 {
             return Err(OrderError::TooManyKeys(id.clone()));
         }
-        let hold = pause_of(&read).or_else(|| family.hold(policy));
+        let is_closed = stored.is_none_or(|stored| stored.value.state() == State::Closed);
+        let hold = pause_of(&read).or_else(|| family.without(is_closed).hold(policy));
         let before = Before { stored, shown: None, hold, now_ms: read.now_ms };
         let mut flag = Flag::default();
         let decision = decide(id, policy, &before, |breaker| {

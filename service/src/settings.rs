@@ -9,7 +9,7 @@ use crate::chain::Chain;
 use crate::{Parts, nearest};
 use cutout_core::Problems;
 use cutout_core::webhook::Secret;
-use cutout_flags::{MEMORY_URL, Store};
+use cutout_flags::{MEMORY_URL, Mistake, Setting, Store, StoreError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -170,6 +170,13 @@ impl<'a> Reader<'a> {
         }
         match cutout_flags::open(url, self.get(SCOPE).unwrap_or(SCOPE_DEFAULT)) {
             Ok(store) => Some(store),
+            Err(StoreError::Unusable { mistakes }) => {
+                for Mistake { setting, problem } in mistakes {
+                    let name = if setting == Setting::Scope { SCOPE } else { REDIS_URL };
+                    self.problems.note(format!("{name} cannot be used: {problem}"));
+                }
+                None
+            }
             Err(error) => {
                 self.problems.note(format!("{REDIS_URL}, {SCOPE}: {}", Chain(&error)));
                 None
@@ -299,13 +306,28 @@ mod tests {
 
     #[test]
     fn a_store_that_is_no_store_is_told() {
-        for (name, value) in [(REDIS_URL, "http://127.0.0.1"), (REDIS_URL, "redis"), (SCOPE, "a{b}")] {
+        let form = "CUTOUT_REDIS_URL cannot be used: it has to be redis://";
+        let scope = "CUTOUT_SCOPE cannot be used: it has to be";
+        let sentinel = "CUTOUT_REDIS_URL cannot be used: a sentinel is";
+        let primary = "CUTOUT_REDIS_URL cannot be used: behind the sentinels stands the primary's name";
+        let cases: [(&str, &str, &[&str]); 5] = [
+            ("http://127.0.0.1", "default", &[form]),
+            ("redis", "a{b}", &[form, scope]),
+            ("redis+sentinel://10.0.0.1:26379", "default", &[primary]),
+            ("redis+sentinel://10.0.0.1:x,10.0.0.2/mymaster", "default", &[sentinel]),
+            ("redis+sentinel://10.0.0.1:x", "a{b}", &[sentinel, primary, scope]),
+        ];
+        for (url, of_scope, expected) in cases {
             let mut variables = good();
-            variables.retain(|(kept, _)| *kept != name);
-            variables.push((name, value));
+            variables[0].1 = url;
+            variables.push((SCOPE, of_scope));
             let told = mistakes(&variables);
-            assert!(told.len() == 1 && told[0].starts_with("CUTOUT_REDIS_URL, CUTOUT_SCOPE: "), "{told:?}");
+            assert_eq!(told.len(), expected.len(), "{told:?}");
+            assert!(told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)), "{told:?}");
         }
+        let mut variables = good();
+        variables[0].1 = "redis+sentinel://:redis-password@10.0.0.1,10.0.0.2:26380/mymaster/1";
+        assert!(read(&variables).is_ok());
     }
 
     #[test]

@@ -46,6 +46,14 @@ async fn no_answer_allocates() {
     let classes = ["charge", "refund"].map(|class| allocations(&watched.bank.for_class(class)));
     assert_eq!(classes, [0, 0], "watch mode");
 
+    let banks = world.client.family("bank-charge").unwrap();
+    world.ordered(Act::Force { state: Forced::Open, until_ms: None }).await;
+    let by_key = |key: &str| {
+        assert_eq!(banks.admit(&[key]).is_err(), key == "0001");
+        allocation_counter::measure(|| (0..ASKED).for_each(|_| drop(banks.admit(&[key])))).count_total
+    };
+    assert_eq!((by_key("0001"), by_key("0002")), (0, 0), "keys that come with the call");
+
     let mut held = World::new(Policy::default()).await;
     held.hold = Some(Hold::Paused);
     held.reported("Alert").await;

@@ -1,4 +1,5 @@
-//! What every store must do. Each part runs against memory and against a Redis of its own.
+//! What every store must do. Each part runs against memory, against a Redis of its own, and in a Redis Cluster, where the
+//! store is always given a node that does not own the scope's slot.
 
 use crate::subject::{
     DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// Each part as a test of memory and as one of Redis.
+/// Each part as a test of memory and as one of Redis; all parts as one test of a cluster, which takes seconds to start.
 macro_rules! every_store {
     ($($part:ident),* $(,)?) => {
         mod memory {
@@ -22,6 +23,20 @@ macro_rules! every_store {
         }
         mod redis {
             $(#[tokio::test] async fn $part() { super::$part(super::Subject::redis()).await; })*
+        }
+        mod cluster {
+            #[tokio::test] async fn every_part_in_a_scope_of_its_own() {
+                let cluster = std::sync::Arc::new(cutout_tests::cluster::RedisCluster::start());
+                let mut owners = std::collections::BTreeSet::new();
+                $(
+                    // Shown if the part fails.
+                    println!("{}", stringify!($part));
+                    let scope = stringify!($part);
+                    owners.insert(cluster.owner(scope));
+                    super::$part(super::Subject::in_cluster(&cluster, scope)).await;
+                )*
+                assert_eq!(owners.len(), cluster.nodes.len(), "every node owned the slot of a part");
+            }
         }
     };
 }
@@ -456,7 +471,12 @@ async fn a_follower_heals_what_a_trimmed_stream_has_lost(subject: Subject) {
             (0..FLAGS).all(|n| seen.state(&bank(n)) == Some(HalfOpen))
         }) => {}
     }
-    assert_eq!(watcher.now(|seen| (seen.failures, seen.losses())), (0, 0), "a gap is no error and no loss");
+    // Who was suspended for longer than a read may take finds that one read timed out; the gap itself is no error.
+    let (failures, losses) = watcher.now(|seen| (seen.failures, seen.losses()));
+    assert!(
+        failures <= 1 && losses == 0,
+        "a gap is no error and no loss: {failures} failures, {losses} losses"
+    );
 }
 
 async fn a_follower_keeps_flags_that_the_store_lost_until_it_shows_them_again(subject: Subject) {

@@ -10,4 +10,5 @@ mod fixtures;
 mod notifications;
 mod reads;
 mod reconcile;
+mod rereads;
 mod world;

@@ -25,6 +25,7 @@ fn what_must_be_set_is_enough() {
     assert_eq!(settings.datadog.site, "datadoghq.com".parse().unwrap());
     assert!(settings.datadog.url.is_none());
     assert_eq!(settings.callback_timeout, CALLBACK_TIMEOUT_DEFAULT);
+    assert_eq!(settings.reread_after, REREAD_AFTER_DEFAULT);
     assert_eq!(settings.reconcile_tag, "cutout");
     assert!(!settings.guard.allow_http && settings.guard.allow_cidrs.is_empty());
     assert_eq!(settings.guard.allow, ["*.svc.example.com".parse().unwrap()]);
@@ -39,6 +40,7 @@ fn everything_can_be_set() {
         (CALLBACK_ALLOW_CIDR, "10.0.0.0/8,fd00::/8, 192.168.1.2"),
         (CALLBACK_ALLOW_HTTP, "true"),
         (CALLBACK_TIMEOUT, " 1500ms\n"),
+        (REREAD_AFTER, "0s"),
         (RECONCILE_TAG, "breaker-managed"),
     ])
     .unwrap();
@@ -48,6 +50,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.guard.allow_cidrs[2], "192.168.1.2/32".parse().unwrap());
     assert!(settings.guard.allow_http);
     assert_eq!(settings.callback_timeout, Duration::from_millis(1500));
+    assert_eq!(settings.reread_after, Duration::ZERO);
     assert_eq!(settings.reconcile_tag, "breaker-managed");
 }
 
@@ -70,6 +73,7 @@ fn each_mistake_names_its_variable_and_what_to_do() {
         (CALLBACK_TIMEOUT, "10", "CUTOUT_CALLBACK_TIMEOUT must be a time from 100ms to 60s"),
         (CALLBACK_TIMEOUT, "-10s", "CUTOUT_CALLBACK_TIMEOUT must be"),
         (CALLBACK_TIMEOUT, "2m", "CUTOUT_CALLBACK_TIMEOUT must be"),
+        (REREAD_AFTER, "31s", "CUTOUT_REREAD_AFTER must be a time from 0ns to 30s"),
         (RECONCILE_TAG, "team:bank", "CUTOUT_RECONCILE_TAG must be one bare tag"),
         (
             "DD_API_KEY_SECRET_ARN",
