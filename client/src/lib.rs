@@ -51,6 +51,7 @@ mod outcome;
 pub mod reqwest;
 mod snapshot;
 mod staleness;
+mod states;
 mod tally;
 #[cfg(feature = "tower")]
 pub mod tower;

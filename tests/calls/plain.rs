@@ -1,7 +1,7 @@
 //! The plain door: a call through a breaker, and what is counted of it.
 
 use crate::counted::Counted;
-use crate::vendor::{BAD, Down, GOOD, Vendor, force_open, ms};
+use crate::vendor::{BAD, Down, GOOD, Vendor, force_open, ms, upstream};
 use crate::world::World;
 use cutout::{CallError, Outcome};
 use cutout_core::Policy;
@@ -71,4 +71,42 @@ async fn a_call_that_is_under_way_shows_and_one_that_is_dropped_is_cancelled() {
     world.until(7).await;
     assert_eq!((in_flight(), count(&counted, "none", "cancelled")), (0.0, 2.0));
     assert_eq!(counted.all(COUNT).len(), 1, "it says nothing about the vendor: {:?}", counted.all(COUNT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_tell_how_many_keys_are_not_closed_and_for_how_long() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let mut world = World::new(Policy::default()).await;
+    let breakers =
+        |state: &str| counted.get(&format!("cutout_client_breakers{{breaker=bank-charge,state={state}}}"));
+    let age = || counted.get("cutout_client_state_age_seconds{breaker=bank-charge}");
+    world.reported("Alert").await;
+    world.until(42).await;
+    assert_eq!((breakers("open"), breakers("half-open")), (1.0, 0.0));
+    assert!((40.0..=42.0).contains(&age()), "{}", age());
+    world.reported("OK").await;
+    world.until(62).await;
+    assert_eq!((breakers("open"), breakers("half-open")), (0.0, 1.0));
+    assert!((18.0..=20.0).contains(&age()), "{}", age());
+    world.until(600).await;
+    assert_eq!((breakers("open"), breakers("half-open"), age()), (0.0, 0.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_may_be_counted_by_its_key_so_that_a_monitor_sees_each_bank() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let world = World::new(Policy::default()).await;
+    let banks = upstream(&world, |it| it.class("charge").key_tags(["bank_code"]));
+    let (good, bad) = (Vendor::new([GOOD]), Vendor::new([BAD]));
+    banks.lane(&["0001"]).call(|| good.ask()).await.unwrap();
+    assert!(banks.lane(&["0002"]).call(|| bad.ask()).await.is_err());
+    world.until(2).await;
+    let of = |bank: &str, outcome: &str| {
+        let labels = format!("breaker=bank-charge,class=charge,bank_code={bank},outcome={outcome}");
+        counted.get(&format!("{COUNT}{{{labels}}}"))
+    };
+    assert_eq!((of("0001", "success"), of("0002", "failure")), (1.0, 1.0));
+    assert_eq!(counted.all(COUNT).len(), 2, "{:?}", counted.all(COUNT));
 }
