@@ -30,7 +30,7 @@ async fn a_vendor_that_hangs_costs_a_call_its_time_and_no_more() {
     world.until(10).await;
     let told = |name: &str| counted.get(&format!("{name}{{{LABELS},outcome=timeout}}"));
     assert_eq!((told("cutout_client_calls_total"), told("cutout_client_call_seconds")), (2.0, 2.0));
-    assert!((told("cutout_client_call_seconds.sum") - 3.5).abs() < 0.1, "seconds within 3 %");
+    assert!((told("cutout_client_call_seconds.sum") - 3.5).abs() < 0.22, "seconds within 6 %");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@
 mod counted;
 mod failover;
 mod guards;
+mod monitor;
 mod plain;
 mod reqwest_door;
 mod retries;
