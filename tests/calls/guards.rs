@@ -101,6 +101,9 @@ async fn a_breaker_that_opens_refuses_those_who_wait() {
     let (first, second, ()) = tokio::join!(bank.call(|| vendor.ask()), waiting, async {
         tokio::time::sleep(ms(1_000)).await;
         force_open(&mut world).await;
+        let started = Instant::now();
+        assert!(matches!(bank.call(|| vendor.ask()).await, Err(CallError::Refused(_))));
+        assert_eq!(started.elapsed(), Duration::ZERO, "a refusal stands in no line");
     });
     assert!(first.is_ok() && matches!(second, Err(CallError::Refused(_))), "{second:?}");
     assert_eq!(vendor.count(), 1);
