@@ -21,7 +21,15 @@ use std::fmt;
 /// What an instance works on.
 pub(crate) enum What {
     Callback(Callback),
-    Gone { monitor_id: u64, as_of_ms: i64 },
+    Gone {
+        monitor_id: u64,
+        as_of_ms: i64,
+    },
+    /// Which managed monitors there are.
+    Inventory {
+        monitor_ids: Vec<u64>,
+        as_of_ms: i64,
+    },
     Order(BreakerId, Order),
     Timer,
 }
@@ -75,6 +83,9 @@ impl fmt::Display for Job {
                 write!(f, "that monitor {monitor_id} is gone as of {as_of_ms}")
             }
             What::Order(id, order) => write!(f, "{:?} for {id}", order.act),
+            What::Inventory { monitor_ids, as_of_ms } => {
+                write!(f, "that as of {as_of_ms} there are the monitors {monitor_ids:?}")
+            }
             What::Timer => f.write_str("what time has brought"),
         }
     }
@@ -257,13 +268,13 @@ impl World<'_> {
         let (monitor_id, stored) = match &job.what {
             What::Callback(callback) => (callback.monitor_id, self.store.monitor(callback.monitor_id)),
             What::Gone { monitor_id, .. } => (*monitor_id, self.store.monitor(*monitor_id)),
-            What::Timer | What::Order(..) => return None,
+            What::Timer | What::Order(..) | What::Inventory { .. } => return None,
         };
         let seen = stored.map(|stored| &stored.value);
         let plan: Plan<'_> = match &job.what {
             What::Callback(callback) => plan(&self.declarations, callback, seen).ok()?,
             What::Gone { as_of_ms, .. } => plan_gone(&self.declarations, monitor_id, *as_of_ms, seen?),
-            What::Timer | What::Order(..) => return None,
+            What::Timer | What::Order(..) | What::Inventory { .. } => return None,
         };
         let revision = stored.map_or(0, |stored| stored.revision);
         let news = plan.seen.filter(|now| now.differs_from(seen)).map(|now| (monitor_id, revision, now));
@@ -290,7 +301,7 @@ impl World<'_> {
                         self.note_order(id, order, read_ms);
                         self.judge(id, hold, read_ms)?;
                     }
-                    What::Callback(_) | What::Gone { .. } => {}
+                    What::Callback(_) | What::Gone { .. } | What::Inventory { .. } => {}
                 }
             } else {
                 refused.push(id);
@@ -304,7 +315,7 @@ impl World<'_> {
         Ok((refused.is_empty() && known, rest))
     }
 
-    fn write_one(
+    pub(crate) fn write_one(
         &mut self,
         id: &BreakerId,
         expected: u64,
@@ -320,7 +331,11 @@ impl World<'_> {
         self.tally.writes += 1;
         let (Some(publish), Some(stored)) = (flag, self.store.stored(id)) else { return Ok(true) };
         let (Publish::Change(flag) | Publish::Refresh(flag)) = &publish;
-        let people = match self.store.is_paused_at(read_ms) {
+        let paused = match &self.rig {
+            Some(rig) => rig.saw_pause,
+            None => self.store.is_paused_at(read_ms),
+        };
+        let people = match paused {
             true => People::PausedNow,
             false if !self.history.orders.is_empty() => People::Before,
             false => People::Never,
@@ -362,7 +377,7 @@ impl World<'_> {
     }
 
     /// Notes what a person has ordered.
-    fn note_order(&mut self, id: &BreakerId, order: &Order, now_ms: i64) {
+    pub(crate) fn note_order(&mut self, id: &BreakerId, order: &Order, now_ms: i64) {
         let ordered = match order.act {
             Act::Force { state, until_ms } => Some(Ordered { state, since_ms: now_ms, until_ms }),
             Act::Clear => None,
@@ -376,7 +391,13 @@ impl World<'_> {
     }
 
     /// Notes what is now in the store, and judges the record.
-    fn take(&mut self, id: &BreakerId, evidence: &Evidence, hold: Option<Hold>, now_ms: i64) -> Verdict {
+    pub(crate) fn take(
+        &mut self,
+        id: &BreakerId,
+        evidence: &Evidence,
+        hold: Option<Hold>,
+        now_ms: i64,
+    ) -> Verdict {
         if self.store.stored(id).is_some() {
             self.store.shadow(id).take(self.history.policy(), evidence, now_ms);
         }
@@ -384,7 +405,7 @@ impl World<'_> {
     }
 
     /// Judges a record after a write.
-    fn judge(&mut self, id: &BreakerId, hold: Option<Hold>, now_ms: i64) -> Verdict {
+    pub(crate) fn judge(&mut self, id: &BreakerId, hold: Option<Hold>, now_ms: i64) -> Verdict {
         let Some(record) = self.store.record(id) else { return Ok(()) };
         if let Some(stored) = &record.stored {
             self.tally.hints_taken += u64::from(!stored.value.hints().is_empty());

@@ -6,6 +6,7 @@
 use crate::caller::Caller;
 use crate::checker::{self, Verdict, broken};
 use crate::dice::{Dice, Stream};
+use crate::handlers::Rig;
 use crate::history::{self, History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
 use crate::plants::Plant;
 use crate::score::Score;
@@ -102,6 +103,8 @@ pub(crate) enum Event {
     Order(Ordered),
     ReplicaFallsBehind,
     StoreFault(StoreFault),
+    /// An instance of the service starts again.
+    Start(usize),
     /// All must be right.
     Converged,
 }
@@ -143,7 +146,7 @@ pub(crate) struct World<'a> {
     pub(crate) now_ms: i64,
     queue: BinaryHeap<Planned>,
     planned: u64,
-    caller: Option<Caller>,
+    pub(crate) caller: Option<Caller>,
     /// What people ordered that is in force, as every instance remembers it.
     pub(crate) ordered: BTreeMap<BreakerId, shadow::Ordered>,
     pause: Option<Pause>,
@@ -151,6 +154,8 @@ pub(crate) struct World<'a> {
     trace: Option<Vec<String>>,
     /// Until when ticks and polls go on.
     until_ms: i64,
+    /// The real service and followers, where they live this history.
+    pub(crate) rig: Option<Box<Rig>>,
 }
 
 /// How a history ended.
@@ -184,45 +189,64 @@ pub(crate) struct Wanted {
 
 /// Lives a history.
 pub(crate) fn live(history: &History, wiring: Wiring, plant: Option<Plant>, wanted: Wanted) -> Lived {
-    let declarations = crate::service::declarations(history, plant);
-    let kept = history.caller.as_ref().map_or(10_000, |caller| caller.kept);
-    let Some(store) = ModelStore::new(Declared::new(0, &declarations), kept) else {
+    let Some(mut world) = World::new(history, wiring, plant, wanted) else {
         let verdict = broken("setup", "a memory store gives no snapshot");
         return Lived { verdict, tally: Tally::default(), wrong_ms: 0, trace: Vec::new() };
     };
-    let mut world = World {
-        history,
-        wiring,
-        plant,
-        declarations,
-        store,
-        dice: Dice::new(history.seed, Stream::Way),
-        tally: Tally::default(),
-        now_ms: START_MS,
-        queue: BinaryHeap::new(),
-        planned: 0,
-        caller: history.caller.as_ref().map(|_| Caller::new()),
-        ordered: BTreeMap::new(),
-        pause: None,
-        score: wanted.score.then(|| Score::new(history)),
-        trace: wanted.trace.then(Vec::new),
-        until_ms: history.quiet_ms
-            + READ_LAG_MAX_MS
-            + PERIOD_MS
-            + history.vanish_ms
-            + history.profile.rest_ms
-            + SLACK_MS,
-    };
-    world.store.compares = plant != Some(Plant::NoCompareAndSet);
     world.plan_history();
     let verdict = world.run();
-    world.tally.snapshots += world.caller.as_ref().map_or(0, |caller| caller.snapshots);
-    let wrong_ms = world.score.as_mut().map_or(0, |score| score.end(world.now_ms));
-    Lived { verdict, tally: world.tally, wrong_ms, trace: world.trace.unwrap_or_default() }
+    world.end(verdict)
+}
+
+impl<'a> World<'a> {
+    /// A world in which nothing is planned yet.
+    pub(crate) fn new(
+        history: &'a History,
+        wiring: Wiring,
+        plant: Option<Plant>,
+        wanted: Wanted,
+    ) -> Option<World<'a>> {
+        let declarations = crate::service::declarations(history, plant);
+        let kept = history.caller.as_ref().map_or(10_000, |caller| caller.kept);
+        let store = ModelStore::new(Declared::new(0, &declarations), kept)?;
+        let mut world = World {
+            history,
+            wiring,
+            plant,
+            declarations,
+            store,
+            dice: Dice::new(history.seed, Stream::Way),
+            tally: Tally::default(),
+            now_ms: START_MS,
+            queue: BinaryHeap::new(),
+            planned: 0,
+            caller: history.caller.as_ref().map(|_| Caller::new()),
+            ordered: BTreeMap::new(),
+            pause: None,
+            score: wanted.score.then(|| Score::new(history)),
+            trace: wanted.trace.then(Vec::new),
+            until_ms: history.quiet_ms
+                + READ_LAG_MAX_MS
+                + PERIOD_MS
+                + history.vanish_ms
+                + history.profile.rest_ms
+                + SLACK_MS,
+            rig: None,
+        };
+        world.store.compares = plant != Some(Plant::NoCompareAndSet);
+        Some(world)
+    }
+
+    /// What came of it.
+    pub(crate) fn end(mut self, verdict: Verdict) -> Lived {
+        self.tally.snapshots += self.caller.as_ref().map_or(0, |caller| caller.snapshots);
+        let wrong_ms = self.score.as_mut().map_or(0, |score| score.end(self.now_ms));
+        Lived { verdict, tally: self.tally, wrong_ms, trace: self.trace.unwrap_or_default() }
+    }
 }
 
 impl World<'_> {
-    fn plan_history(&mut self) {
+    pub(crate) fn plan_history(&mut self) {
         let history = self.history;
         for (nth, note) in history.notes.iter().enumerate() {
             for copy_ms in &note.copies_ms {
@@ -273,10 +297,21 @@ impl World<'_> {
         self.queue.push(Planned { at_ms, nth: self.planned, event });
     }
 
+    /// When the next event is due; none: all is done.
+    pub(crate) fn next_ms(&self) -> Option<i64> {
+        self.queue.peek().map(|planned| planned.at_ms)
+    }
+
+    /// Lets the next event happen.
+    pub(crate) fn step(&mut self) -> Verdict {
+        let Some(Planned { at_ms, event, .. }) = self.queue.pop() else { return Ok(()) };
+        self.now_ms = self.now_ms.max(at_ms);
+        self.handle(event)
+    }
+
     fn run(&mut self) -> Verdict {
-        while let Some(Planned { at_ms, event, .. }) = self.queue.pop() {
-            self.now_ms = self.now_ms.max(at_ms);
-            self.handle(event)?;
+        while self.next_ms().is_some() {
+            self.step()?;
             if let Some(mut score) = self.score.take() {
                 score.look(self);
                 self.score = Some(score);
@@ -291,14 +326,20 @@ impl World<'_> {
             Event::Attempt { note, nth } => self.attempt(note, nth),
             Event::Reread { note, left } => self.reread(note, left),
             Event::Tick => self.tick(),
-            Event::Inventory { monitor_ids, as_of_ms } => self.inventory(&monitor_ids, as_of_ms),
+            Event::Inventory { monitor_ids, as_of_ms } => self.inventory(monitor_ids, as_of_ms),
+            Event::Read(job) if self.rig.is_some() => return self.post(job),
             Event::Read(job) => return self.read(job),
             Event::Commit(job, decided) => return self.commit(job, *decided),
             Event::Timer(id) => self.timer(id),
             Event::Sweep => self.sweep(),
             Event::Poll { own } => return self.poll(own),
+            Event::Order(order) if self.rig.is_some() => self.give_order(order),
             Event::Order(order) => return self.order(order),
-            Event::ReplicaFallsBehind => self.store.mark_replica(),
+            Event::Start(instance) => self.start_instance(instance),
+            Event::ReplicaFallsBehind => {
+                self.store.mark_replica();
+                self.rig.iter().for_each(|rig| rig.disk.mark_replica());
+            }
             Event::StoreFault(fault) => self.store_fault(fault),
             Event::Converged => return self.converged(),
         }
@@ -416,7 +457,11 @@ impl World<'_> {
         }
     }
 
-    fn inventory(&mut self, monitor_ids: &[u64], as_of_ms: i64) {
+    fn inventory(&mut self, monitor_ids: Vec<u64>, as_of_ms: i64) {
+        if self.rig.is_some() {
+            let job = Job::new(What::Inventory { monitor_ids, as_of_ms }, Origin::Tick);
+            return self.plan(self.now_ms, Event::Read(Box::new(job)));
+        }
         if self.history.in_outage(self.now_ms) || self.history.store_is_away(self.now_ms) {
             return;
         }
@@ -550,7 +595,7 @@ impl World<'_> {
     }
 
     /// The attempt is an error: AWS tries again, three times in all. A scheduled run does not.
-    fn fail(&mut self, origin: Origin) {
+    pub(crate) fn fail(&mut self, origin: Origin) {
         let Origin::Note { note, nth, .. } = origin else { return };
         self.tally.failed_attempts += 1;
         if let Some(wait_ms) = RETRY_AFTER_MS.get(nth) {
@@ -561,10 +606,15 @@ impl World<'_> {
     fn store_fault(&mut self, fault: StoreFault) {
         self.tally.losses += 1;
         self.trace(|| format!("store: {fault:?}"));
+        self.remember_orders(fault);
         match fault {
-            StoreFault::Lost => self.store.lose(),
+            StoreFault::Lost => {
+                self.store.lose();
+                self.rig.iter_mut().for_each(|rig| rig.lose());
+            }
             StoreFault::Failover { .. } => {
                 self.store.fail_over();
+                self.rig.iter_mut().for_each(|rig| rig.fail_over());
                 self.caller.iter_mut().for_each(Caller::disconnect);
             }
         }
@@ -580,7 +630,7 @@ impl World<'_> {
 
     /// Plans to look at a breaker when time brings something, by the store's clock.
     pub(crate) fn plan_timer(&mut self, id: BreakerId, at_ms: i64) {
-        if self.plant != Some(Plant::NoTimers) {
+        if self.rig.is_none() && self.plant != Some(Plant::NoTimers) {
             let true_ms = at_ms - self.history.store_skew_ms;
             let at_ms = true_ms.max(self.now_ms) + self.dice.ms(0..=500);
             self.plan(at_ms, Event::Timer(id));
@@ -589,7 +639,7 @@ impl World<'_> {
 
     /// Lets the caller see what was published.
     pub(crate) fn plan_poll(&mut self) {
-        if let Some(plan) = &self.history.caller {
+        if let Some(plan) = self.history.caller.as_ref().filter(|_| self.caller.is_some()) {
             let at_ms = self.now_ms + self.dice.ms(5..=plan.slow_ms);
             self.plan(at_ms, Event::Poll { own: false });
         }
@@ -612,6 +662,9 @@ impl World<'_> {
     }
 
     fn converged(&mut self) -> Verdict {
+        if self.rig.is_some() {
+            return self.all_is_right();
+        }
         if self.wiring.is_whole() {
             checker::converged(self.history, &self.store, self.now_ms)?;
             self.poll(false)?;
