@@ -5,6 +5,7 @@
 
 use super::disk::{Look, Told};
 use crate::checker::{self, TIMER_SLACK_MS, Verdict, broken};
+use crate::history::Window;
 use crate::service::{Origin, What};
 use crate::store::Shown;
 use crate::world::World;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// How long instances take to learn who ordered an override and why: what the store loses earlier nobody remembers.
 pub(super) const LEARNT_AFTER_MS: i64 = 45_000;
+/// How long a client that was cut off takes to follow again, and to believe what it sees.
+const BACK_AFTER_MS: i64 = 80_000;
 /// How old a connected client's knowledge may be.
 const CLIENT_AGE_MAX_MS: u128 = 45_000;
 
@@ -189,6 +192,18 @@ impl World<'_> {
             }
         }
         checker::converged(self.history, &self.store, self.now_ms)?;
+        let away = self.history.caller.iter().flat_map(|plan| &plan.away);
+        let was_away =
+            |window: &Window| window.from_ms <= self.now_ms && self.now_ms < window.to_ms + BACK_AFTER_MS;
+        if away.into_iter().any(was_away) {
+            return Ok(());
+        }
+        self.client_follows()
+    }
+
+    /// Invariant 9: a client that was not cut off lately knows what the store shows.
+    fn client_follows(&self) -> Verdict {
+        let now_ms = self.store_ms();
         let Some(client) = self.rig.as_ref().and_then(|rig| rig.client.as_ref()) else { return Ok(()) };
         let health = client.health();
         if !health.connected || health.age.is_none_or(|age| age.as_millis() > CLIENT_AGE_MAX_MS) {
