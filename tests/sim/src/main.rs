@@ -1,7 +1,9 @@
 //! `tests/simulate`: lives histories of the whole path with faults, and judges every step.
 //!
-//! The model level runs the real decisions of `cutout-core` and the real follower's table in virtual time, a million
-//! histories in a minute or two. Exit code 1: a rule was broken, and the seed that replays it is printed.
+//! The model runs the real decisions of `cutout-core` and the real follower's table in virtual time, a million histories in
+//! minutes; the handlers' level runs the service's real router, timers and followers and the real client over the memory
+//! store, a hundredth of that. Both live the same histories and obey the same checker.
+//! Exit code 1: a rule was broken, and the seed that replays it is printed.
 
 #![allow(clippy::print_stdout)]
 
@@ -180,3 +182,6 @@ fn all_plants(args: &Args, profile: Profile) -> bool {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ const RETRY_AFTER_MS: [i64; 2] = [60_000, 120_000];
 pub(crate) const PERIOD_MS: i64 = 60_000;
 /// How long the last report may take on its way.
 const SLACK_MS: i64 = 8_000;
+/// From which age on a message is outdated, and not ahead of a read that lags.
+const REREAD_AGE_LIMIT_MS: i64 = 120_000;
 /// How long the function waits before it reads again what did not agree.
 const REREAD_EVERY_MS: i64 = 5_000;
 /// How often an instance reads and decides one callback.
@@ -379,7 +381,7 @@ impl World<'_> {
         let notified = told.then(|| Notified { at: at(note.at_ms), transition: note.transition, tags });
         let callback = callback(Reason::Notification, history.monitors[note.monitor].id, notified, report);
         let arrives_ms = self.now_ms + took_ms + self.way_ms();
-        let agrees = callback.shows_what_was_told();
+        let agrees = callback.shows_what_was_told() || is_outdated(&callback);
         self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), origin))));
         if !agrees && self.wiring.rereads > 0 {
             self.plan(
@@ -707,6 +709,12 @@ pub(crate) fn read_of(truth: &history::Monitor, at_ms: i64, shows_ms: i64) -> Op
     });
     let groups = groups.collect();
     Some(Report { as_of: at(whole_secs(at_ms)), monitor: Monitor::default(), groups })
+}
+
+/// Whether the message is too old for the report to be behind it.
+fn is_outdated(callback: &Callback) -> bool {
+    let (Some(told), Some(report)) = (&callback.notified, &callback.report) else { return true };
+    report.as_of.as_millisecond() - told.at.as_millisecond() > REREAD_AGE_LIMIT_MS
 }
 
 pub(crate) fn callback(
