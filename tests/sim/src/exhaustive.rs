@@ -12,7 +12,7 @@ use crate::shadow::Shadow;
 use crate::world::{at, callback, read_of};
 use cutout_core::hint;
 use cutout_core::report::{Notified, NotifiedTransition, Reason};
-use cutout_core::{Breaker, BreakerId, Callback, Evidence, MonitorSeen, plan};
+use cutout_core::{Breaker, BreakerId, Callback, Evidence, MonitorSeen, Report, plan};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -137,7 +137,7 @@ impl World {
         let of_set = (0..MESSAGES).filter(|nth| told.word.contains(nth)).map(|nth| &self.messages[nth]);
         for message in of_set {
             let Ok(plan) = plan(&self.history.declarations, message, None) else { continue };
-            if let Some(change_ms) = message.report.as_ref().and_then(|report| report.latest_change_ms()) {
+            if let Some(change_ms) = message.report.as_ref().and_then(Report::latest_change_ms) {
                 let latest = latest_ms.entry(message.monitor_id).or_insert(change_ms);
                 *latest = change_ms.max(*latest);
             }

@@ -20,7 +20,7 @@ use std::fmt;
 
 /// What an instance works on.
 pub(crate) enum What {
-    Callback(Callback),
+    Callback(Box<Callback>),
     Gone {
         monitor_id: u64,
         as_of_ms: i64,
@@ -146,8 +146,8 @@ impl World<'_> {
             return Ok(Some(decided));
         }
         let Some(plan) = self.plan_of(job) else { return Ok(None) };
-        for (id, (declaration, evidence)) in plan.targets {
-            match self.decide_one(&id, &declaration.policy, &evidence, job, hold, now_ms) {
+        for (id, (policy, evidence)) in plan.targets {
+            match self.decide_one(&id, &policy, &evidence, job, hold, now_ms) {
                 Some(write) => {
                     decided.writes.push(write);
                     decided.evidence.push((id, evidence));
@@ -281,7 +281,7 @@ impl World<'_> {
         let targets = plan
             .targets
             .into_iter()
-            .map(|(id, (declaration, evidence))| (id, (declaration.clone(), evidence)));
+            .map(|(id, (declaration, evidence))| (id, (declaration.policy.clone(), evidence)));
         Some(OwnedPlan { targets: targets.collect(), seen: news })
     }
 
@@ -521,7 +521,7 @@ impl World<'_> {
 }
 
 struct OwnedPlan {
-    targets: Vec<(BreakerId, (Declaration, Evidence))>,
+    targets: Vec<(BreakerId, (Policy, Evidence))>,
     seen: Option<(u64, u64, MonitorSeen)>,
 }
 

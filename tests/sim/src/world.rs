@@ -382,7 +382,7 @@ impl World<'_> {
         let callback = callback(Reason::Notification, history.monitors[note.monitor].id, notified, report);
         let arrives_ms = self.now_ms + took_ms + self.way_ms();
         let agrees = callback.shows_what_was_told() || is_outdated(&callback);
-        self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), origin))));
+        self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(Box::new(callback)), origin))));
         if !agrees && self.wiring.rereads > 0 {
             self.plan(
                 self.now_ms + REREAD_EVERY_MS,
@@ -402,7 +402,10 @@ impl World<'_> {
         let callback = callback(Reason::Notification, monitor.id, notified, Some(report));
         if callback.shows_what_was_told() {
             let arrives_ms = self.now_ms + took_ms + self.way_ms();
-            self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), Origin::Nobody))));
+            self.plan(
+                arrives_ms,
+                Event::Read(Box::new(Job::new(What::Callback(Box::new(callback)), Origin::Nobody))),
+            );
         } else if left > 1 {
             self.plan(self.now_ms + REREAD_EVERY_MS, Event::Reread { note: nth_note, left: left - 1 });
         }
@@ -450,7 +453,7 @@ impl World<'_> {
             let Some(report) = self.report_as_of(nth, listed_ms, shows_ms) else { continue };
             monitor_ids.push(monitor.id);
             let arrives_ms = listed_ms + self.way_ms();
-            let what = What::Callback(callback(Reason::Reconcile, monitor.id, None, Some(report)));
+            let what = What::Callback(Box::new(callback(Reason::Reconcile, monitor.id, None, Some(report))));
             self.plan(arrives_ms, Event::Read(Box::new(Job::new(what, Origin::Tick))));
         }
         if !cut_short && self.history.profile.rich {

@@ -179,7 +179,8 @@ impl Disk {
         match job() {
             Some(job) => drop(looks.of_jobs.insert(job, look.clone())),
             None => {
-                ids.iter().for_each(|id| drop(looks.of_breakers.insert((instance, id.clone()), look.clone())))
+                let of_instance = ids.iter().map(|id| ((instance, id.clone()), look.clone()));
+                looks.of_breakers.extend(of_instance);
             }
         }
     }
@@ -219,7 +220,7 @@ impl Disk {
     pub(crate) async fn may_crash(&self, instance: usize) {
         if self.fails(self.crash) {
             self.tell(Told::Crashed { instance });
-            pending().await
+            pending::<()>().await;
         }
     }
 

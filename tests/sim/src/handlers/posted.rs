@@ -119,7 +119,7 @@ impl World<'_> {
     fn body(&self, job: &Job) -> Option<Vec<u8>> {
         match &job.what {
             What::Callback(callback) => {
-                let mut callback = Callback { to: URL.to_owned(), ..callback.clone() };
+                let mut callback = Callback { to: URL.to_owned(), ..Callback::clone(callback) };
                 if let Some(plant) = self.plant {
                     self.falsify(&mut callback, plant, job.origin);
                 }
