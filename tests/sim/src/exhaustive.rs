@@ -6,10 +6,10 @@
 //! set has seen past. Time stands still, so that only order is at work.
 
 use crate::dice::{Dice, Stream};
+use crate::function::{at, callback, read_of};
 use crate::history::{History, READ_LAG_MAX_MS, START_MS};
 use crate::profile::{HARSH, Profile};
 use crate::shadow::Shadow;
-use crate::world::{at, callback, read_of};
 use cutout_core::hint;
 use cutout_core::report::{Notified, NotifiedTransition, Reason};
 use cutout_core::{Breaker, BreakerId, Callback, Evidence, MonitorSeen, Report, plan};

@@ -3,10 +3,11 @@
 use super::disk::{JOB, Told};
 use super::instances::secrets;
 use crate::checker::Verdict;
+use crate::function::at;
 use crate::history::Ordering as Ordered;
 use crate::plants::Plant;
 use crate::service::{Job, Origin, What};
-use crate::world::{World, at};
+use crate::world::World;
 use axum::body::Body;
 use cutout_core::hint::HINT_AGE_LIMIT_MS;
 use cutout_core::observation::READ_LAG_LIMIT_SECS;
