@@ -15,6 +15,8 @@ pub(crate) enum Stream {
     Disk = 3,
     /// The machines, at the handlers' level.
     Rig = 4,
+    /// How far reads lag, where that stays for a while.
+    Lag = 5,
 }
 
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 //! What it does is the real function's way in short: retries by AWS, reads that fail or lag, what is read again, an
 //! inventory after a complete run. What is on the wire is not here.
 
+use crate::dice::{Dice, Stream};
 use crate::history::{self, READ_LAG_MAX_MS, whole_secs};
 use crate::plants::Plant;
+use crate::profile::Profile;
 use crate::service::{Job, Origin, What};
 use crate::world::{Event, World};
 use cutout_core::Callback;
@@ -80,9 +82,21 @@ impl World<'_> {
 
     /// The monitor as Datadog answers at `at_ms`; none if it is gone.
     fn report(&mut self, monitor: usize, at_ms: i64) -> Option<Report> {
-        let lags = self.dice.permille(self.history.profile.read_lags);
-        let lag_ms = if lags { self.dice.ms(0..=READ_LAG_MAX_MS) } else { 0 };
-        self.report_as_of(monitor, at_ms, at_ms - lag_ms)
+        let shows_ms = at_ms - self.lag_ms(at_ms);
+        self.report_as_of(monitor, at_ms, shows_ms)
+    }
+
+    /// How far a read at `at_ms` is behind.
+    fn lag_ms(&mut self, at_ms: i64) -> i64 {
+        let lag_ms = |dice: &mut Dice, permille| {
+            if dice.permille(permille) { dice.ms(0..=READ_LAG_MAX_MS) } else { 0 }
+        };
+        let Profile { read_lags, lag_stays, .. } = self.history.profile;
+        if !lag_stays {
+            return lag_ms(&mut self.dice, read_lags);
+        }
+        let period = at_ms.div_euclid(READ_LAG_MAX_MS).unsigned_abs();
+        lag_ms(&mut Dice::new(self.history.seed.rotate_left(32) ^ period, Stream::Lag), read_lags)
     }
 
     fn report_as_of(&self, monitor: usize, at_ms: i64, shows_ms: i64) -> Option<Report> {
@@ -103,8 +117,7 @@ impl World<'_> {
             return;
         }
         let listed_ms = self.now_ms + self.dice.ms(100..=1_500);
-        let lags = self.dice.permille(self.history.profile.read_lags);
-        let shows_ms = listed_ms - if lags { self.dice.ms(0..=READ_LAG_MAX_MS) } else { 0 };
+        let shows_ms = listed_ms - self.lag_ms(listed_ms);
         let cut_short = self.fails(self.history.profile.read_fails);
         let mut monitor_ids = Vec::new();
         for (nth, monitor) in self.history.monitors.iter().enumerate() {

@@ -61,7 +61,7 @@ struct Args {
     /// Only this part
     #[arg(long, value_enum)]
     level: Option<Part>,
-    /// How hard the world is: harsh, delivery, no-lag or mild
+    /// How hard the world is: harsh, delivery, no-lag, lag-stays or mild
     #[arg(long, default_value = "harsh")]
     profile: String,
     /// Prints everything that happens in the first history
