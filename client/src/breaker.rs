@@ -1,110 +1,206 @@
 //! A handle on one breaker, and its answer to "may I call?".
 //!
-//! The answer comes from memory alone: one relaxed load while the breaker is closed; a look at the flag, the clock
+//! The answer comes from memory alone: one relaxed load while the breaker is calm; a look at the flag, the clock
 //! and a random draw while it is not. No network, no lock, no allocation, whatever the store does.
+//! Left out: how the answer comes about (`cell`).
 
+use crate::calls::{Calls, Ended};
+use crate::cell::{Answer, Cell, Refusal};
 use crate::clock::StoreClock;
-use arc_swap::ArcSwapOption;
-use cutout_core::{BreakerId, Flag, State};
+use crate::reason::Reason;
+use crate::tally::{Tallies, Tally};
+use cutout_core::flag::ALL_PPM;
+use cutout_core::{BreakerId, State};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// What this process knows of one breaker, written by the follower and read by every caller.
-#[derive(Debug)]
-pub(crate) struct Cell {
-    id: BreakerId,
-    /// Whether the flag is closed with nothing pending, so that callers need not look at it.
-    calm: AtomicBool,
-    flag: ArcSwapOption<Flag>,
+/// What all handles of a client share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) clock: StoreClock,
+    pub(crate) tallies: Tallies,
 }
 
-impl Cell {
-    /// A breaker that no flag was seen of: closed.
-    pub(crate) fn new(id: BreakerId) -> Cell {
-        Cell { id, calm: AtomicBool::new(true), flag: ArcSwapOption::empty() }
-    }
-
-    /// Sets the flag; none: there is none, which is closed.
-    pub(crate) fn set(&self, flag: Option<Flag>) {
-        let calm = flag.as_ref().is_none_or(|flag| flag.state == State::Closed && flag.next.is_none());
-        self.flag.store(flag.map(Arc::new));
-        // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
-        self.calm.store(calm, Ordering::Release);
-    }
-
-    /// Whether a flag was seen.
-    pub(crate) fn has_flag(&self) -> bool {
-        self.flag.load().is_some()
-    }
-
-    fn flag(&self) -> Arc<Flag> {
-        self.flag.load_full().unwrap_or_default()
-    }
-}
-
-/// A handle on one breaker, such as `bank-charge/0001`. Cheap to clone; keep it rather than look it up each time.
+/// A handle on one breaker, such as `bank-charge/0001`, for calls of one operation class or of none. Cheap to clone;
+/// keep it rather than look it up each time.
+///
+/// # Operation classes
+/// A breaker's file may list the classes that are refused (`refuse = ["charge"]`). Calls of a class that is not listed pass, whatever the
+/// state: a refund or an inquiry must go on while new charges may not. A call without a class is refused as if listed, so that
+/// forgetting the class is safe.
+///
+/// The class belongs to the handle and not to the call, because a place in the code makes calls of one class: what a class needs is
+/// looked up once, and the call itself costs the same with a class as without.
+///
+/// ```no_run
+/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let bank = client.breaker("bank-charge", &["0001"])?;
+/// let (charge, refund) = (bank.for_class("charge"), bank.for_class("refund")); // keep both
+/// if charge.admit().is_ok() { /* charge */ }
+/// if refund.admit().is_ok() { /* passes while only charges are refused */ }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Breaker {
     cell: Arc<Cell>,
-    clock: Arc<StoreClock>,
+    common: Arc<Common>,
+}
+
+/// What the handles of one name and class have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
+    shared: Arc<Shared>,
+    class: Option<Box<str>>,
+    tally: Arc<Tally>,
+}
+
+impl Common {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str, class: Option<&str>) -> Common {
+        let tally = shared.tallies.of(name, class);
+        Common { shared, class: class.map(Into::into), tally }
+    }
+
+    pub(crate) fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// The same for calls of a class.
+    pub(crate) fn for_class(&self, name: &str, class: &str) -> Common {
+        Common::new(Arc::clone(&self.shared), name, Some(class))
+    }
+
+    /// Asks a breaker that is not calm.
+    pub(crate) fn ask(&self, cell: &Arc<Cell>) -> Result<Permit, Refused> {
+        let now = self.shared.clock.now();
+        match cell.ask(self.class(), now, fastrand::u32(..ALL_PPM)) {
+            Answer::Admitted => Ok(Permit::plain()),
+            Answer::WouldRefuse(why) => {
+                self.tally.would_refuse(why);
+                Ok(Permit { would_refuse: true })
+            }
+            Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
+                self.tally.calls().stripe().refuse(Ended::Refused);
+                let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
+                Err(Refused { cell: Arc::clone(cell), state, reason, since_ms, until_ms })
+            }
+        }
+    }
 }
 
 impl Breaker {
-    pub(crate) fn new(cell: Arc<Cell>, clock: Arc<StoreClock>) -> Breaker {
-        Breaker { cell, clock }
+    pub(crate) fn new(cell: Arc<Cell>, common: Arc<Common>) -> Breaker {
+        Breaker { cell, common }
+    }
+
+    /// The same breaker for calls of an operation class, spelled as in the breakers' file. Keep it: this allocates.
+    /// For very many keys, [`Family::for_class`](crate::Family::for_class) once and handles from there take less room.
+    #[must_use]
+    pub fn for_class(&self, class: &str) -> Breaker {
+        let common = self.common.for_class(self.cell.id().name(), class);
+        Breaker { cell: Arc::clone(&self.cell), common: Arc::new(common) }
     }
 
     /// May I call? Reads memory only.
     ///
-    /// While the store cannot be reached the last known flag goes on to answer.
+    /// While the store cannot be reached the last known flag goes on to answer, until [`MaxStaleness`](crate::MaxStaleness) says otherwise.
+    ///
+    /// - Closed: admitted.
+    /// - Open by a signal: refused, but for the small share of probes that the breakers' file sets, and at least one call each 30 s
+    ///   and process, so that the metric behind the monitor goes on to flow.
+    /// - Open by a person: refused, probes too.
+    /// - Half-open: admitted by a draw, with a share that grows.
+    /// - In watch mode, or while openings are held back: admitted. What would have been refused is counted
+    ///   (`cutout_client_would_refuse_total`), and [`Permit::would_refuse`] tells it.
     ///
     /// # Errors
-    /// [`Refused`] if the breaker is open, or half-open and this call is not in the admitted share. It is not a
-    /// failure of the vendor: do not count it as one.
+    /// [`Refused`]. It is not a failure of the vendor: do not count it as one. It is counted here, as `cutout_client_calls_total` with the
+    /// outcome `refused`.
+    #[inline]
     pub fn admit(&self) -> Result<Permit, Refused> {
-        if self.cell.calm.load(Ordering::Relaxed) {
-            return Ok(Permit(()));
+        if self.cell.is_calm() {
+            return Ok(Permit::plain());
         }
-        let (flag, now_ms) = (self.cell.flag(), self.clock.now_ms());
-        if flag.admits(None, now_ms, fastrand::u32(..cutout_core::flag::ALL_PPM)) {
-            return Ok(Permit(()));
-        }
-        Err(Refused { cell: Arc::clone(&self.cell), state: flag.state_at(now_ms), flag })
+        self.ask()
     }
 
-    /// The state now. Half-open admits a growing share of the calls.
+    #[cold]
+    fn ask(&self) -> Result<Permit, Refused> {
+        self.common.ask(&self.cell)
+    }
+
+    /// Whether every call is admitted now, without a draw.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.cell.is_calm()
+    }
+
+    /// What is counted of this handle's calls.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.common.tally
+    }
+
+    #[inline]
+    pub(crate) fn calls(&self) -> &Calls {
+        self.common.tally.calls()
+    }
+
+    /// The state now, for calls of every class. Half-open admits a growing share of the calls.
     #[must_use]
     pub fn state(&self) -> State {
-        self.cell.flag().state_at(self.clock.now_ms())
+        self.cell.state(self.common.shared.clock.now())
     }
 
     /// The breaker's identity: its name, and its key if it has one.
     #[must_use]
     pub fn id(&self) -> &BreakerId {
-        &self.cell.id
+        self.cell.id()
+    }
+
+    /// The operation class of this handle's calls.
+    #[must_use]
+    pub fn class(&self) -> Option<&str> {
+        self.common.class()
     }
 }
 
 /// Leave to make one call.
 #[derive(Debug)]
 #[must_use = "a permit is for one call"]
-pub struct Permit(());
+pub struct Permit {
+    would_refuse: bool,
+}
+
+impl Permit {
+    /// Of a breaker that refuses nobody.
+    #[inline]
+    pub(crate) fn plain() -> Permit {
+        Permit { would_refuse: false }
+    }
+
+    /// Whether the call would have been refused if every decision were carried out: the breaker is in watch mode, or its opening
+    /// is held back by a pause or by `max_open`.
+    #[must_use]
+    pub fn would_refuse(&self) -> bool {
+        self.would_refuse
+    }
+}
 
 /// The breaker is not closed, and this call may not be made. Nothing was sent to the vendor.
 #[derive(Clone)]
 pub struct Refused {
     cell: Arc<Cell>,
     state: State,
-    flag: Arc<Flag>,
+    reason: Reason,
+    since_ms: i64,
+    until_ms: Option<i64>,
 }
 
 impl Refused {
     /// The breaker that refuses.
     #[must_use]
     pub fn breaker(&self) -> &BreakerId {
-        &self.cell.id
+        self.cell.id()
     }
 
     /// Its state: open, or half-open with this call outside the admitted share.
@@ -113,35 +209,43 @@ impl Refused {
         self.state
     }
 
-    /// Since when it is not closed, by the store's clock.
+    /// Why.
     #[must_use]
-    pub fn since(&self) -> SystemTime {
-        at(self.flag.since_ms)
+    pub fn reason(&self) -> Reason {
+        self.reason
     }
 
-    /// When time alone will change its state; none: only a new report will.
+    /// Since when it is not closed, by the store's clock; for [`Reason::Staleness`] since when the store is silent.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        at(self.since_ms)
+    }
+
+    /// When time alone will change its state, by the store's clock; none: only news will.
     #[must_use]
     pub fn until(&self) -> Option<SystemTime> {
-        self.flag.next.map(|next| at(next.at_ms))
+        self.until_ms.map(at)
     }
 }
 
-fn at(unix_ms: i64) -> SystemTime {
+pub(crate) fn at(unix_ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.try_into().unwrap_or_default())
 }
 
 impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refused")
-            .field("breaker", &self.cell.id)
+            .field("breaker", self.cell.id())
             .field("state", &self.state)
+            .field("reason", &self.reason)
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the call was refused because breaker {} is {}", self.cell.id, self.state)
+        let Refused { cell, state, reason, .. } = self;
+        write!(f, "the call was refused because breaker {} is {state} {reason}", cell.id())
     }
 }
 
@@ -150,12 +254,14 @@ impl std::error::Error for Refused {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::staleness::Act;
+    use cutout_core::Flag;
     use cutout_core::flag::{Next, Ramp};
 
     fn breaker(flag: Option<Flag>) -> Breaker {
-        let cell = Cell::new(BreakerId::new("bank", &["0001"]));
-        cell.set(flag);
-        Breaker::new(Arc::new(cell), Arc::new(StoreClock::default()))
+        let cell = Cell::new(BreakerId::new("bank", &["0001"]), Act::Nothing);
+        cell.set(flag, 0);
+        Breaker::new(Arc::new(cell), Arc::new(Common::new(Arc::default(), "bank", None)))
     }
 
     #[test]
@@ -164,14 +270,20 @@ mod tests {
         assert!(breaker(Some(Flag::default())).admit().is_ok());
         let open = breaker(Some(Flag { state: State::Open, since_ms: 5_000, ..Flag::default() }));
         let refused = open.admit().unwrap_err();
-        assert_eq!(refused.to_string(), "the call was refused because breaker bank/0001 is open");
-        assert_eq!((refused.state(), refused.until()), (State::Open, None));
+        assert_eq!(
+            refused.to_string(),
+            "the call was refused because breaker bank/0001 is open by its signals"
+        );
+        assert_eq!(
+            (refused.state(), refused.reason(), refused.until()),
+            (State::Open, Reason::Signals, None)
+        );
         assert_eq!(refused.since(), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
     }
 
     #[test]
     fn half_open_admits_about_its_share_and_ends_by_itself() {
-        let now_ms = StoreClock::default().now_ms();
+        let now_ms = StoreClock::default().now().store_ms;
         let ramp = Ramp { from_ms: now_ms, to_ms: now_ms + 3_600_000, from_ppm: 100_000 };
         let next = Some(Next { at_ms: ramp.to_ms, state: State::Closed });
         let half_open = breaker(Some(Flag {
@@ -196,7 +308,7 @@ mod tests {
     fn a_flag_that_goes_away_is_closed_again() {
         let open = breaker(Some(Flag { state: State::Open, ..Flag::default() }));
         assert!(open.admit().is_err());
-        open.cell.set(None);
+        open.cell.set(None, 0);
         assert!(open.admit().is_ok());
     }
 }

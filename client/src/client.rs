@@ -1,50 +1,88 @@
 //! The client: one follower and one memory a process, and the handles on breakers that come out of it.
 
 use crate::breaker::Breaker;
-use crate::memory::Memory;
+use crate::family::Family;
+use crate::memory::{Contact, Memory};
 use crate::names::UnknownBreaker;
-use cutout_core::BreakerId;
+use crate::snapshot::{KnownBreaker, Snapshot};
+use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
+use crate::transitions::Transitions;
+
 use cutout_flags::{Follower, LocalClock, Store, StoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// How long [`ClientBuilder::connect`] waits for the store's first answer unless told otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(2);
 /// The scope unless told otherwise.
 pub const DEFAULT_SCOPE: &str = "default";
 
+/// How often the client looks whether the store has been silent for too long, and hands its counts to the metrics.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Follows the flags of one scope, and gives handles on its breakers. One a process is enough; cheap to clone.
-/// The follower stops when the last clone is dropped; handles then go on by what they know.
+/// The follower stops when the last clone is dropped; handles then go on by what they know, and
+/// [`MaxStaleness`] begins and ends to act no more: keep the client as long as its handles.
 #[derive(Debug, Clone)]
 pub struct Client {
     memory: Arc<Memory>,
-    _follower: Arc<Task>,
+    scope: Arc<str>,
+    _tasks: Arc<Tasks>,
 }
 
+/// What runs for a client: the follower, and what looks around now and then.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+struct Tasks {
+    memory: Arc<Memory>,
+    running: Vec<JoinHandle<()>>,
+}
 
-impl Drop for Task {
+impl Tasks {
+    fn start(store: Arc<dyn Store>, memory: Arc<Memory>, clock: LocalClock) -> Tasks {
+        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, clock);
+        let running = vec![tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
+        Tasks { memory, running }
+    }
+}
+
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.abort();
+        self.running.iter().for_each(JoinHandle::abort);
+        self.memory.tell_counts();
+        self.memory.listeners().end();
+    }
+}
+
+async fn look_around(memory: Arc<Memory>) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        memory.look_around();
     }
 }
 
 /// How fresh the client's knowledge is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// Whether the store answers now.
     pub connected: bool,
     /// How long ago it last answered; none: it never did, and every breaker counts as closed.
     pub age: Option<Duration>,
+    /// Whether the store has been silent for longer than a [`MaxStaleness`] of this client allows: its breakers are closed or
+    /// open by that, and not by their flags.
+    pub over_max_staleness: bool,
     /// How often the store came back without its data.
     pub losses: u64,
 }
 
 impl Client {
-    /// A client of the store at `url`: `redis://…` or `rediss://…` (with TLS, install a rustls crypto provider first).
+    /// A client of the store at `url`: `redis://…`, `redis+sentinel://…`, or `rediss` for TLS (install a rustls crypto provider first).
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Source::Url(url.into()))
     }
@@ -61,14 +99,57 @@ impl Client {
     /// are not known yet.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
         self.memory.check_name(name)?;
-        Ok(self.memory.breaker(BreakerId::new(name, key)))
+        let (_, common) = self.memory.named(name);
+        Ok(Breaker::new(self.memory.cell(name, key), common))
+    }
+
+    /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
+    ///
+    /// # Errors
+    /// [`UnknownBreaker`], as in [`Client::breaker`].
+    pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
+        self.memory.check_name(name)?;
+        Ok(Family::new(Arc::clone(&self.memory), name))
+    }
+
+    /// A client that nobody feeds but whoever holds its memory.
+    pub(crate) fn without_store(memory: Arc<Memory>) -> Client {
+        let tasks = Tasks { memory: Arc::clone(&memory), running: Vec::new() };
+        Client { memory, scope: DEFAULT_SCOPE.into(), _tasks: Arc::new(tasks) }
+    }
+
+    /// Every breaker that this process knows of, ordered by name and key: those that it holds handles on, and those of the scope
+    /// of which there is more to tell than that they are closed. Breakers that are neither are closed, and not listed.
+    ///
+    /// Looks at each of them: for pages and tests, not for the path of a call.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<KnownBreaker> {
+        let mut known = self.memory.breakers();
+        known.sort_by(|one, other| one.breaker.cmp(&other.breaker));
+        known
+    }
+
+    /// All that this client knows, as it would stand on a debug page: it serialises, and its `Display` is JSON.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.scope, self.health(), self.memory.breakers())
+    }
+
+    /// Tells every change of a breaker's state from now on, as an async stream. Holds no client: it ends with the last clone.
+    pub fn transitions(&self) -> Transitions {
+        self.memory.listeners().listen()
     }
 
     /// How fresh the client's knowledge is. With the store gone breakers go on by the last known flags.
     #[must_use]
     pub fn health(&self) -> Health {
         let memory = &self.memory;
-        Health { connected: memory.is_connected(), age: memory.clock().age(), losses: memory.losses() }
+        Health {
+            connected: memory.is_connected(),
+            age: memory.clock().age(),
+            over_max_staleness: memory.is_over_max_staleness(),
+            losses: memory.losses(),
+        }
     }
 }
 
@@ -87,6 +168,9 @@ pub struct ClientBuilder {
     names: BTreeSet<String>,
     allow_undeclared: bool,
     start_timeout: Duration,
+    require_store: bool,
+    max_staleness: MaxStaleness,
+    max_staleness_of: BTreeMap<String, MaxStaleness>,
     clock: LocalClock,
 }
 
@@ -100,13 +184,28 @@ pub enum ConnectError {
     /// A breaker that the program uses is not declared.
     #[error(transparent)]
     Unknown(#[from] UnknownBreaker),
+    /// The store did not answer in time, or refuses, and [`ClientBuilder::require_store`] was set. The text says why, without
+    /// the URL, which may hold a password.
+    #[error("the store cannot be followed: {0}")]
+    NoStore(String),
+    /// A staleness is too short: before [`MAX_STALENESS_MIN`] breakers' own timers run, and a short loss of the store would act.
+    #[error("the max_staleness of {0} is shorter than {min_s} s", min_s = MAX_STALENESS_MIN.as_secs())]
+    Staleness(String),
 }
 
 impl ClientBuilder {
     fn new(source: Source) -> ClientBuilder {
-        let (scope, names) = (DEFAULT_SCOPE.to_owned(), BTreeSet::new());
-        let clock = LocalClock::default();
-        ClientBuilder { source, scope, names, allow_undeclared: false, start_timeout: START_TIMEOUT, clock }
+        ClientBuilder {
+            source,
+            scope: DEFAULT_SCOPE.to_owned(),
+            names: BTreeSet::new(),
+            allow_undeclared: false,
+            start_timeout: START_TIMEOUT,
+            require_store: false,
+            max_staleness: MaxStaleness::default(),
+            max_staleness_of: BTreeMap::new(),
+            clock: LocalClock::default(),
+        }
     }
 
     /// A breaker that the program uses: its name, without a key. Checked at the first snapshot.
@@ -133,38 +232,93 @@ impl ClientBuilder {
         self
     }
 
-    /// Another local clock than the system's: for simulations.
+    /// A start without the store is an error ([`ConnectError::NoStore`]): for programs that rather start again later than with
+    /// breakers they know nothing of. Otherwise calls flow until the store answers.
+    pub fn require_store(mut self) -> ClientBuilder {
+        self.require_store = true;
+        self
+    }
+
+    /// What breakers do when the store has been silent for long; [`MaxStaleness::LastKnown`] otherwise.
+    pub fn max_staleness(mut self, staleness: MaxStaleness) -> ClientBuilder {
+        self.max_staleness = staleness;
+        self
+    }
+
+    /// The same for the breakers of one name, in the place of what holds for all. The name counts as used, as in
+    /// [`ClientBuilder::breaker`].
+    pub fn max_staleness_of(mut self, name: impl Into<String>, staleness: MaxStaleness) -> ClientBuilder {
+        let name = name.into();
+        self.names.insert(name.clone());
+        self.max_staleness_of.insert(name, staleness);
+        self
+    }
+
+    fn limits(&mut self) -> Result<Limits, ConnectError> {
+        let named = self.max_staleness_of.iter().map(|(name, staleness)| (format!("`{name}`"), *staleness));
+        let mut all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
+        if let Some((whose, _)) = all.find(|(_, staleness)| !staleness.is_usable()) {
+            return Err(ConnectError::Staleness(whose));
+        }
+        Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
+    }
+
+    /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
     pub fn clock(mut self, clock: LocalClock) -> ClientBuilder {
         self.clock = clock;
         self
     }
 
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
-    /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
-    /// and [`Client::health`] tells.
+    /// answer must not keep a payment service from starting. A store that refuses, as with a wrong password, is not waited for.
+    /// Without an answer calls flow, the names are checked when it comes, and [`Client::health`] tells;
+    /// or it is an error, where [`ClientBuilder::require_store`] was set.
     ///
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`ConnectError`] if a setting is unusable, or a name given is not declared.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
+    pub async fn connect(mut self) -> Result<Client, ConnectError> {
+        let limits = self.limits()?;
         let store = match self.source {
             Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
             Source::Store(store) => store,
         };
-        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, self.clock.clone()));
-        let mut synced = memory.synced();
-        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, self.clock);
-        let client = Client { memory, _follower: Arc::new(Task(tokio::spawn(follower.run()))) };
-        if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
-            let waited_ms = self.start_timeout.as_millis();
+        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
+        let contact = memory.contact();
+        let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
+        let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
+        if let Some(problem) = no_store(contact, self.start_timeout).await {
+            if self.require_store {
+                return Err(ConnectError::NoStore(problem));
+            }
             tracing::warn!(
-                waited_ms,
-                "the store did not answer in time: calls flow, and names are checked when it does"
+                problem,
+                "the store did not answer: calls flow, and names are checked when it does"
             );
             metrics::counter!("cutout_client_started_without_store_total").increment(1);
         }
         client.memory.check_names()?;
         Ok(client)
     }
+}
+
+/// Waits for the first snapshot, and says why there is none.
+async fn no_store(mut contact: watch::Receiver<Contact>, timeout: Duration) -> Option<String> {
+    // What it refuses now it will refuse later.
+    let ended = contact.wait_for(|contact| !matches!(contact, Contact::Not(_)));
+    match tokio::time::timeout(timeout, ended).await {
+        Ok(Ok(ended)) => match &*ended {
+            Contact::Refused(problem) => return Some(problem.clone()),
+            Contact::Synced | Contact::Not(_) => return None,
+        },
+        // The memory is gone, and with it who would ask.
+        Ok(Err(_)) => return None,
+        Err(_) => {}
+    }
+    let last = match &*contact.borrow() {
+        Contact::Not(Some(problem)) => format!(", last: {problem}"),
+        _ => String::new(),
+    };
+    Some(format!("no answer within {} ms{last}", timeout.as_millis()))
 }

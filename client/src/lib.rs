@@ -16,19 +16,71 @@
 //! # }
 //! ```
 //!
-//! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are); with it gone at the
-//! start, calls flow. The client never calls the service and never writes.
+//! Calls that must pass while others are refused, such as refunds, have an operation class of their own
+//! ([`Breaker::for_class`]). A breaker in watch mode refuses nobody; [`Permit::would_refuse`] tells what it would do.
+//!
+//! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are), and after 90 s
+//! their timers stand still, until [`MaxStaleness`] says otherwise. With the store gone at the start, calls flow. The client never
+//! calls the service and never writes.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+/// Its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/handles.md")]
+struct DocsHandles;
+
+mod board;
 mod breaker;
+mod call;
+mod calls;
+mod cell;
+#[cfg(test)]
+mod cell_tests;
 mod client;
 mod clock;
+#[cfg(any(feature = "tower", feature = "reqwest"))]
+mod door;
+mod fake;
+mod family;
+#[cfg(any(feature = "tower", feature = "reqwest"))]
+pub mod http;
+mod local;
 mod memory;
 mod names;
+mod outcome;
+mod reason;
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
+mod snapshot;
+mod staleness;
+mod sync;
+mod tally;
+#[cfg(feature = "tower")]
+pub mod tower;
+mod transitions;
+#[cfg(test)]
+mod under_loom;
+mod upstream;
 
 pub use breaker::{Breaker, Permit, Refused};
+pub use call::CallError;
 pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
+#[cfg(any(feature = "tower", feature = "reqwest"))]
+pub use door::Protection;
+pub use fake::FakeClient;
+pub use family::Family;
+pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
+pub use outcome::{ByResult, Classify, Outcome};
+pub use reason::Reason;
+pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
+pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
+pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
+pub use upstream::{
+    Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, LANES_MAX, Lane, Mistake, Mistakes, Overflow,
+    POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
+    UpstreamBuilder,
+};

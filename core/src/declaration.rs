@@ -5,7 +5,7 @@
 
 use crate::breaker::Policy;
 use crate::tags::Tags;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,28 +18,62 @@ pub const BREAKERS_PER_GROUP_MAX: usize = 64;
 /// `%` and `/` would make two keys look alike; control characters would break a log line.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 
+/// Whether a byte of a key is spelled as it is, without a look at what stands around it.
+#[inline]
+fn stands_for_itself(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'$' | b'&'..=b'.' | b'0'..=b'@' | b'['..=b'~')
+}
+
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BreakerId(String);
+pub struct BreakerId(Box<str>);
 
 impl BreakerId {
     /// The identity of `name` for the key's values in declared order: lower-cased, `%` and `/` percent-encoded,
     /// joined by `/`.
     #[must_use]
     pub fn new<V: AsRef<str>>(name: &str, values: &[V]) -> BreakerId {
-        let mut id = name.to_owned();
+        let mut id = String::new();
+        BreakerId::spell(name, values, &mut id);
+        BreakerId(id.into())
+    }
+
+    /// Whether a value of a key is spelled as it stands.
+    #[must_use]
+    #[inline]
+    pub fn is_spelled(value: &str) -> bool {
+        value.bytes().all(stands_for_itself)
+    }
+
+    /// Appends the text of [`BreakerId::new`] to `id`; with values that are spelled as they stand, nothing is allocated but
+    /// room in `id`.
+    pub fn spell<V: AsRef<str>>(name: &str, values: &[V], id: &mut String) {
+        id.push_str(name);
         for value in values {
+            let value = value.as_ref();
             id.push('/');
-            id.extend(utf8_percent_encode(&value.as_ref().to_lowercase(), ENCODED));
+            if BreakerId::is_spelled(value) {
+                id.push_str(value);
+            } else {
+                id.extend(utf8_percent_encode(&value.to_lowercase(), ENCODED));
+            }
         }
-        BreakerId(id)
+    }
+
+    /// The identity that a person means by `text`: the name, and the key's values, each as it is or encoded already.
+    #[must_use]
+    pub fn typed(text: &str) -> BreakerId {
+        let mut parts = text.split('/');
+        let name = parts.next().unwrap_or_default();
+        let values: Vec<_> = parts.map(|value| percent_decode_str(value).decode_utf8_lossy()).collect();
+        BreakerId::new(name, &values)
     }
 
     /// An identity as a store spells it.
     #[must_use]
     pub fn from_stored(id: String) -> BreakerId {
-        BreakerId(id)
+        BreakerId(id.into())
     }
 
     /// The whole identity.
@@ -52,6 +86,18 @@ impl BreakerId {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// The key as it is spelled, without the name; empty for a breaker without key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, key)| key)
+    }
+
+    /// How many values the key has.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        self.0.matches('/').count()
     }
 }
 
@@ -177,7 +223,29 @@ mod tests {
     }
 
     fn ids(names: &[&str]) -> Touched {
-        Touched::Breakers(names.iter().map(|name| BreakerId((*name).to_owned())).collect())
+        Touched::Breakers(names.iter().map(|name| BreakerId((*name).into())).collect())
+    }
+
+    #[test]
+    fn a_key_is_spelled_the_same_whether_or_not_it_could_stand_as_it_is() {
+        let keys = [
+            "0001",
+            "a~!:\"b",
+            "AbC",
+            "a/b",
+            "50%",
+            "a b",
+            "\u{7f}\u{1}",
+            "\u{c4}\u{3a3}",
+            "\u{df}",
+            "",
+            "\n",
+        ];
+        for key in keys {
+            let wanted = format!("bank/{}", utf8_percent_encode(&key.to_lowercase(), ENCODED));
+            assert_eq!(BreakerId::new("bank", &[key]).as_str(), wanted);
+        }
+        assert_eq!(BreakerId::new("bank", &["A/b", "c"]).as_str(), "bank/a%2Fb/c");
     }
 
     #[test]
@@ -188,6 +256,20 @@ mod tests {
         assert_eq!(written, [BreakerId::new("bank-charge", &["a/B%"])]);
         assert_eq!(written[0].as_str(), "bank-charge/a%2Fb%25");
         assert_eq!(written[0].name(), "bank-charge");
+    }
+
+    #[test]
+    fn what_a_person_types_is_the_identity_that_is_written() {
+        for typed in ["bank-charge/0001", "bank-charge/A%2fb%25", "bank-charge/a/É", "fleet", "bank/50%"] {
+            let meant = BreakerId::typed(typed);
+            assert_eq!(BreakerId::typed(meant.as_str()), meant, "{typed}: spelled out it stays the same");
+        }
+        assert_eq!(BreakerId::typed("bank-charge/A%2fb%25"), BreakerId::new("bank-charge", &["a/B%"]));
+        assert_eq!(BreakerId::typed("bank-charge/É"), BreakerId::new("bank-charge", &["é"]));
+        assert_eq!(BreakerId::typed("fleet"), BreakerId::new::<&str>("fleet", &[]));
+        let two = BreakerId::typed("route/jp/0001");
+        assert_eq!((two.name(), two.key(), two.key_len()), ("route", "jp/0001", 2));
+        assert_eq!((BreakerId::typed("fleet").key(), BreakerId::typed("fleet").key_len()), ("", 0));
     }
 
     #[test]

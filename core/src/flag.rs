@@ -40,7 +40,7 @@ impl fmt::Display for State {
 }
 
 /// Half-open's growing share: from `from_ppm` at `from_ms`, in a straight line, to all at `to_ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ramp {
     /// When it starts, Unix milliseconds.
     pub from_ms: i64,
@@ -66,7 +66,7 @@ impl Ramp {
 }
 
 /// A change of state that time alone brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Next {
     /// When, Unix milliseconds.
     pub at_ms: i64,
@@ -118,7 +118,7 @@ impl From<Forced> for State {
 }
 
 /// What callers see of a person's decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ForcedUntil {
     /// The state it forces.
     pub state: Forced,
@@ -133,7 +133,7 @@ impl ForcedUntil {
 }
 
 /// A breaker as callers see it. The default is closed, which is also what an absent flag means under a known epoch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Flag {
     /// The state at the time of writing. Closed in watch mode.
     pub state: State,
@@ -238,7 +238,9 @@ impl Flag {
         refreshed == *self
     }
 
-    fn is_forced_at(&self, now_ms: i64) -> bool {
+    /// Whether a person's decision is in force at `now_ms`.
+    #[must_use]
+    pub fn is_forced_at(&self, now_ms: i64) -> bool {
         self.forced.is_some_and(|forced| forced.holds_at(now_ms))
     }
 

@@ -28,6 +28,9 @@ pub const BACKOFF_MAX_MS: u64 = 2_000;
 /// The longest wait before a snapshot that a gap asks for: all followers see the same gap at the same moment.
 pub const GAP_PAUSE_MAX_MS: u64 = 100;
 
+/// The counter of losses: how often the store came back without data that the follower had seen.
+pub const LOSSES_METRIC: &str = "cutout_store_losses_total";
+
 /// Who wants to know. Called by the follower's task, in the order in which things happened; must not block.
 pub trait Sink: Send + Sync {
     /// These flags changed.
@@ -128,6 +131,7 @@ impl Follower {
             tracing::warn!(
                 "the store of flags lost its data: flags stay as they were last known, for two minutes at most"
             );
+            metrics::counter!(LOSSES_METRIC).increment(1);
         }
         self.tell(&updates);
         Ok(position)
@@ -212,6 +216,52 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MemoryStore, Publish, Write};
+    use cutout_core::{Breaker, BreakerId, Flag, State};
+    use std::sync::Mutex;
+
+    /// What a sink was told, counted.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<(u64, Vec<BreakerId>, Option<Synced>)>);
+
+    impl Sink for Told {
+        fn update(&self, updates: &[Update]) {
+            self.0.lock().unwrap().1.extend(updates.iter().map(|update| update.id.clone()));
+        }
+
+        fn synced(&self, at: &Synced) {
+            let mut told = self.0.lock().unwrap();
+            told.0 += 1;
+            told.2 = Some(at.clone());
+        }
+
+        fn failed(&self, error: &StoreError) {
+            panic!("{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_hours_of_silence_it_still_follows() {
+        const HOURS: u64 = 12;
+        let (store, told) = (MemoryStore::new(), Arc::new(Told::default()));
+        let term = store.declare(&Declared::default()).await.unwrap();
+        let following = tokio::spawn(Follower::new(Arc::new(store.clone()), Arc::clone(&told) as _).run());
+        tokio::time::sleep(Duration::from_hours(HOURS)).await;
+        let (answers, changed, _) = told.0.lock().unwrap().clone();
+        let reads = HOURS * 3_600_000 / TAIL_WAIT_MS;
+        assert!((reads..reads * 11 / 10).contains(&answers), "it asked {answers} times in {HOURS} h");
+        assert_eq!(changed, []);
+
+        let id = BreakerId::new("bank", &["0001"]);
+        let flag = Some(Publish::Change(Flag { state: State::Open, ..Flag::default() }));
+        let (record, audit) = (Breaker::new(1), Vec::new());
+        let write = Write::Breaker { id: id.clone(), expected: 0, record, flag, not_closed_by: 1, audit };
+        store.commit(&term, &[write]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (_, changed, synced) = told.0.lock().unwrap().clone();
+        assert_eq!((changed, synced.unwrap().losses), (vec![id], 0), "at once, without a snapshot");
+        following.abort();
+    }
 
     #[test]
     fn waits_stay_within_their_bounds() {

@@ -9,6 +9,7 @@
 use crate::store::{Change, Epoch, Published, Snapshot};
 use cutout_core::{BreakerId, Declared, Pause};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// How long a flag outlives the loss of the store's data: two reconcile periods, in which the service writes again
@@ -44,6 +45,7 @@ pub enum Step {
 pub struct FlagTable {
     life: Option<Life>,
     flags: HashMap<BreakerId, Known>,
+    digests: RandomState,
     declared: Option<Arc<Declared>>,
     pause: Option<Pause>,
     losses: u64,
@@ -68,9 +70,13 @@ enum Standing {
     Lost,
 }
 
-#[derive(Debug)]
+/// What is kept of a flag: enough to see that it is another one. Whoever is told of flags keeps them.
+#[derive(Debug, Clone, Copy)]
 struct Known {
-    published: Published,
+    rev: u64,
+    /// Of all that is published, keyed anew in each process. Two flags of one `rev` differ by a confirmation at most, and that
+    /// these have one digest is as likely as guessing 64 bits.
+    digest: u64,
     /// Set when data were lost after it was seen: it goes then, unless it is seen again before.
     held_until_ms: Option<i64>,
 }
@@ -117,7 +123,7 @@ impl FlagTable {
             return Step::Gap;
         }
         life.rev = published.rev;
-        self.flags.insert(id.clone(), Known { published: published.clone(), held_until_ms: None });
+        self.know(&id, &published);
         Step::Applied(Update { id, flag: Some(published) })
     }
 
@@ -174,6 +180,13 @@ impl FlagTable {
         }
     }
 
+    /// Notes a flag that stands there. Whether it is another than was known.
+    fn know(&mut self, id: &BreakerId, published: &Published) -> bool {
+        let (rev, digest) = (published.rev, self.digests.hash_one(published));
+        let before = self.flags.insert(id.clone(), Known { rev, digest, held_until_ms: None });
+        before.is_none_or(|before| (before.rev, before.digest) != (rev, digest))
+    }
+
     /// Sets the flags that are shown, and drops those that are not, unless they are held.
     fn replace(
         &mut self,
@@ -184,9 +197,7 @@ impl FlagTable {
         let mut seen: HashSet<BreakerId> = HashSet::with_capacity(shown.len() + unreadable.len());
         let mut updates = Vec::new();
         for (id, published) in shown {
-            let known = Known { published: published.clone(), held_until_ms: None };
-            let before = self.flags.insert(id.clone(), known);
-            if before.is_none_or(|before| before.published != published) {
+            if self.know(&id, &published) {
                 updates.push(Update { id: id.clone(), flag: Some(published) });
             }
             seen.insert(id);

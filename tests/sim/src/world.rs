@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 pub(crate) const PERIOD_MS: i64 = 60_000;
 /// How long the last report may take on its way.
 const SLACK_MS: i64 = 8_000;
+/// When an instance sweeps again what it could not write.
+const SWEEP_AGAIN_MS: i64 = 200;
 /// How often an instance reads and decides one callback.
 const ROUNDS_MAX: u8 = 16;
 
@@ -325,6 +327,9 @@ impl World<'_> {
             Event::Read(job) => return self.read(job),
             Event::Commit(job, decided) => return self.commit(job, *decided),
             Event::Timer(id) => self.timer(id),
+            Event::Sweep if self.history.store_is_away(self.now_ms) => {
+                self.plan(self.now_ms + SWEEP_AGAIN_MS, Event::Sweep);
+            }
             Event::Sweep => self.sweep(),
             Event::Poll { own } => return self.poll(own),
             Event::Order(order) if self.rig.is_some() => self.give_order(order),
@@ -384,6 +389,7 @@ impl World<'_> {
         if self.fails(self.history.profile.crash) || self.history.store_is_away(self.now_ms) {
             self.tally.crashes += 1;
             self.trace(|| format!("service: crashes before it writes {job}"));
+            self.sweep_again(&job);
             self.fail(job.origin);
             return Ok(());
         }
@@ -392,6 +398,7 @@ impl World<'_> {
             self.tally.conflicts += 1;
             job.rounds += 1;
             self.trace(|| format!("service: another was first, again: {job}"));
+            self.sweep_again(&job);
             let again_ms = self.now_ms + self.dice.ms(0..=10);
             self.plan(again_ms, Event::Read(job));
             return Ok(());
@@ -403,6 +410,13 @@ impl World<'_> {
             return Ok(());
         }
         self.answer(&job, &decided)
+    }
+
+    /// What time has brought and could not be written is looked at again, with all else.
+    fn sweep_again(&mut self, job: &Job) {
+        if let What::Timer = job.what {
+            self.plan(self.now_ms + SWEEP_AGAIN_MS, Event::Sweep);
+        }
     }
 
     /// A person orders something, at one instance; gives up if the store is away.
@@ -425,6 +439,11 @@ impl World<'_> {
                 self.pause = Some(pause.clone());
                 self.store.set_pause(Some(pause));
                 self.plan(self.now_ms + 5, Event::Sweep);
+                if let Some(for_ms) = for_ms {
+                    // Instances look at what a pause held back when it ends by its time.
+                    let late_ms = self.dice.ms(250..=500);
+                    self.plan(self.now_ms + for_ms + late_ms, Event::Sweep);
+                }
             }
             Ordered::Resume => {
                 self.pause = None;

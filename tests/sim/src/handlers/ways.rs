@@ -6,7 +6,7 @@ use crate::plants::Plant;
 use async_trait::async_trait;
 use cutout_core::{BreakerId, Cause, Declared, Hold, MonitorSeen, Pause};
 use cutout_flags::{
-    Change, Committed, Epoch, Position, Read, Snapshot, Store, StoreError, Stored, Term, Write,
+    AuditEntry, Change, Committed, Epoch, Position, Read, Snapshot, Store, StoreError, Stored, Term, Write,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -157,8 +157,8 @@ impl InstanceWay {
     }
 }
 
-fn is_restore(transition: &cutout_core::Transition) -> bool {
-    matches!(transition.cause, Cause::Person { act: "restore", .. })
+fn is_restore(entry: &AuditEntry) -> bool {
+    matches!(entry.transition.cause, Cause::Person { act: "restore", .. })
 }
 
 #[async_trait]

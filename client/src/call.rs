@@ -1,0 +1,131 @@
+//! One call through a breaker: asked for, counted while it is under way, and judged by how it ended.
+//!
+//! This is the plain door without settings: no clock is read and nothing is allocated. What an upstream adds (time-outs, bulkhead,
+//! retries, local breaker) stands in `upstream`, on the same counts and the same errors.
+
+use crate::breaker::{Breaker, Refused};
+use crate::calls::{Ended, InFlight};
+use crate::outcome::{ByResult, Classify, Outcome};
+use crate::upstream::{Overflow, TimedOut, Tripped};
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E> {
+    /// The breaker refused. Nothing was sent, and it is not the vendor's failure.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Too many calls are under way. Nothing was sent.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// This process's own breaker refused. Nothing was sent.
+    #[error(transparent)]
+    Tripped(#[from] Tripped),
+    /// No answer in time. Whether the vendor did its work is not known.
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    /// The call's own error.
+    #[error(transparent)]
+    Failed(E),
+}
+
+impl<E> CallError<E> {
+    /// Whether it is certain that nothing was sent to the vendor: falling back, or trying elsewhere, repeats nothing.
+    #[must_use]
+    pub fn is_not_sent(&self) -> bool {
+        matches!(self, CallError::Refused(_) | CallError::Overflow(_) | CallError::Tripped(_))
+    }
+
+    /// The call's own error, if it is one.
+    pub fn into_failed(self) -> Option<E> {
+        match self {
+            CallError::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(any(feature = "tower", feature = "reqwest"))]
+impl<E> CallError<E> {
+    /// What this crate has to say, or the call's own error.
+    pub(crate) fn split(self) -> Result<CallError<std::convert::Infallible>, E> {
+        Ok(match self {
+            CallError::Refused(refused) => CallError::Refused(refused),
+            CallError::Overflow(overflow) => CallError::Overflow(overflow),
+            CallError::Tripped(tripped) => CallError::Tripped(tripped),
+            CallError::TimedOut(timed_out) => CallError::TimedOut(timed_out),
+            CallError::Failed(error) => return Err(error),
+        })
+    }
+}
+
+impl Breaker {
+    /// Calls, if the breaker admits it. Every `Err` counts as the vendor's failure; [`Breaker::call_by`] tells otherwise.
+    ///
+    /// Counted in `cutout_client_calls_total` by outcome; a call whose future is dropped counts as `cancelled`. How long it took is not
+    /// noted, since that would cost two looks at the clock: an [`Upstream`](crate::Upstream) does.
+    ///
+    /// ```no_run
+    /// # async fn charge() -> Result<u64, std::io::Error> { Ok(1) }
+    /// # async fn pay(bank: cutout::Breaker) {
+    /// match bank.call(charge).await {
+    ///     Ok(receipt) => { /* paid */ drop(receipt) }
+    ///     Err(error) if error.is_not_sent() => { /* another bank may be tried */ }
+    ///     Err(error) => { /* ask the bank what became of it */ drop(error) }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError::Refused`], or [`CallError::Failed`] with the call's own error.
+    pub async fn call<T, E, F>(&self, call: impl FnOnce() -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_by(ByResult, call).await
+    }
+
+    /// [`Breaker::call`], with `classify` to tell success from failure.
+    ///
+    /// # Errors
+    /// As for [`Breaker::call`].
+    pub async fn call_by<T, E, F, C>(&self, classify: C, call: impl FnOnce() -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<Result<T, E>>,
+    {
+        let _permit = self.admit()?;
+        let in_flight = self.calls().stripe().begin();
+        let result = call().await;
+        judge(in_flight, &classify, &result);
+        result.map_err(CallError::Failed)
+    }
+
+    /// [`Breaker::call`] for code that blocks.
+    ///
+    /// ```no_run
+    /// # fn pay(bank: cutout::Breaker) -> Result<(), cutout::CallError<std::io::Error>> {
+    /// let answer = bank.call_blocking(|| std::net::TcpStream::connect("192.0.2.1:443"))?;
+    /// # drop(answer); Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Breaker::call`].
+    #[inline]
+    pub fn call_blocking<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
+        let _permit = self.admit()?;
+        let in_flight = self.calls().stripe().begin();
+        let result = call();
+        judge(in_flight, &ByResult, &result);
+        result.map_err(CallError::Failed)
+    }
+}
+
+#[inline]
+fn judge<R>(in_flight: InFlight<'_>, classify: &impl Classify<R>, ended: &R) {
+    in_flight.end(match classify.classify(ended) {
+        Outcome::Success => Ended::Success,
+        Outcome::Failure => Ended::Failure,
+    });
+}

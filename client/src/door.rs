@@ -1,0 +1,171 @@
+//! How the requests of an HTTP client or a tower stack go through an upstream: what tower's layer and reqwest's middleware have in common.
+//!
+//! A request tells its key, whether it may be made twice, and how it is sent elsewhere; its answer tells success from failure. Each is a
+//! closure with a default. Left out: sending, which each door does its own way.
+
+use crate::call::CallError;
+use crate::outcome::{Classify, Outcome};
+use crate::tally::Aside;
+use crate::upstream::{Lane, Tries, Upstream};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+type KeyOf<Q> = Arc<dyn Fn(&Q) -> Vec<String> + Send + Sync>;
+type Judge<A, E> = Arc<dyn Fn(&Result<A, E>) -> Outcome + Send + Sync>;
+type Copier<Q> = Arc<dyn Fn(&Q) -> Option<Q> + Send + Sync>;
+type Rewrite<Q> = Arc<dyn Fn(Q) -> Q + Send + Sync>;
+type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
+
+/// How requests `Q` that are answered by `A` or end in `E` go through an [`Upstream`]. Made by the doors: `cutout::tower::protect`,
+/// `cutout::tower::protect_http`, `cutout::reqwest::protect`.
+pub struct Protection<Q, A, E> {
+    upstream: Upstream,
+    key: KeyOf<Q>,
+    judge: Judge<A, E>,
+    copy: Copier<Q>,
+    second: Option<(Upstream, Rewrite<Q>)>,
+    fall_back: FallBack<A, E>,
+}
+
+impl<Q, A, E> Protection<Q, A, E> {
+    pub(crate) fn new(
+        upstream: Upstream,
+        classify: impl Classify<Result<A, E>> + Send + Sync + 'static,
+        copy: impl Fn(&Q) -> Option<Q> + Send + Sync + 'static,
+    ) -> Protection<Q, A, E> {
+        Protection {
+            upstream,
+            key: Arc::new(|_| Vec::new()),
+            judge: Arc::new(move |result| classify.classify(result)),
+            copy: Arc::new(copy),
+            second: None,
+            fall_back: Arc::new(|_| None),
+        }
+    }
+
+    /// The key's values in declared order, from the request; none for a breaker without key, which is the default. A request without the
+    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead.
+    #[must_use]
+    pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.key = Arc::new(key);
+        self
+    }
+
+    /// What an answer says about the vendor, in the place of the door's default.
+    #[must_use]
+    pub fn classify(mut self, classify: impl Classify<Result<A, E>> + Send + Sync + 'static) -> Self {
+        self.judge = Arc::new(move |result| classify.classify(result));
+        self
+    }
+
+    /// Whether a request may be made twice, in the place of the door's default: a copy of it for the next try, or none.
+    #[must_use]
+    pub fn retry_with(mut self, copy: impl Fn(&Q) -> Option<Q> + Send + Sync + 'static) -> Self {
+        self.copy = Arc::new(copy);
+        self
+    }
+
+    /// Where requests go while the breaker refuses them: to the second upstream's lane of the same key, as `rewrite` makes them. Only when
+    /// it is certain that nothing was sent to the first.
+    #[must_use]
+    pub fn failover(mut self, second: Upstream, rewrite: impl Fn(Q) -> Q + Send + Sync + 'static) -> Self {
+        self.second = Some((second, Arc::new(rewrite)));
+        self
+    }
+
+    /// The answer in the place of an error; `None` leaves the error. Comes after retries and failover.
+    #[must_use]
+    pub fn fall_back(
+        mut self,
+        fallback: impl Fn(&CallError<E>) -> Option<A> + Send + Sync + 'static,
+    ) -> Self {
+        self.fall_back = Arc::new(fallback);
+        self
+    }
+
+    /// The whole way of one request.
+    pub(crate) async fn run<C: Carrier<Q, Answer = A, Error = E>>(
+        &self,
+        request: Q,
+        carrier: C,
+    ) -> Result<A, CallError<E>> {
+        let key = (self.key)(&request);
+        let lane = self.upstream.lane(&key);
+        let result = self.try_all(request, &lane, &key, carrier).await;
+        result.or_else(|error| {
+            let answer = (self.fall_back)(&error).ok_or(error)?;
+            lane.breaker().tally().aside(Aside::Fallback);
+            Ok(answer)
+        })
+    }
+
+    async fn try_all<C: Carrier<Q, Answer = A, Error = E>>(
+        &self,
+        mut request: Q,
+        lane: &Lane,
+        key: &[String],
+        mut carrier: C,
+    ) -> Result<A, CallError<E>> {
+        let second = self.second.as_ref().map(|(upstream, rewrite)| (upstream.lane(key), rewrite));
+        let mut elsewhere = second.as_ref();
+        let may_retry = lane.retries() || second.as_ref().is_some_and(|(lane, _)| lane.retries());
+        let mut copy = may_retry.then(|| (self.copy)(&request)).flatten();
+        let started = Instant::now();
+        let mut tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
+        let judge = |result: &Result<A, E>| (self.judge)(result);
+        let mut last = None;
+        loop {
+            let one = match tries.enter().await {
+                Ok(one) => one,
+                Err(not_sent) => match elsewhere.take() {
+                    Some((lane, rewrite)) if not_sent.fails_over() && last.is_none() => {
+                        tries = tries.fail_over(lane);
+                        (request, copy) = (rewrite(request), copy.map(|copy| rewrite(copy)));
+                        continue;
+                    }
+                    _ => return last.unwrap_or_else(|| Err(not_sent.into())),
+                },
+            };
+            let left = tries.deadline().saturating_duration_since(Instant::now());
+            let (result, ended) = one.run(carrier.carry(request, left), &judge).await;
+            let again = copy.is_some() && tries.again(ended).await;
+            let Some(next) = copy.take().filter(|_| again) else { return result };
+            copy = (self.copy)(&next);
+            (request, last) = (next, Some(result));
+        }
+    }
+}
+
+/// Sends one request by a door's own means.
+pub(crate) trait Carrier<Q> {
+    type Answer;
+    type Error;
+
+    /// `left`: what is left of the whole call's time.
+    fn carry(
+        &mut self,
+        request: Q,
+        left: Duration,
+    ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
+}
+
+impl<Q, A, E> Clone for Protection<Q, A, E> {
+    fn clone(&self) -> Self {
+        Protection {
+            upstream: self.upstream.clone(),
+            key: Arc::clone(&self.key),
+            judge: Arc::clone(&self.judge),
+            copy: Arc::clone(&self.copy),
+            second: self.second.clone(),
+            fall_back: Arc::clone(&self.fall_back),
+        }
+    }
+}
+
+impl<Q, A, E> fmt::Debug for Protection<Q, A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Protection").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
+}

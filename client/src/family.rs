@@ -1,0 +1,106 @@
+//! A handle on all breakers of one name, for calls whose key is known only when they are made.
+//!
+//! Left out: how keys are found (`board`), and what a breaker answers (`breaker`, `cell`).
+
+use crate::board::Board;
+use crate::breaker::{Breaker, Common, Permit, Refused};
+use crate::cell::Cell;
+use crate::memory::Memory;
+use crate::staleness::Act;
+use cutout_core::BreakerId;
+use std::fmt;
+use std::sync::Arc;
+
+/// All breakers of one name, such as one for each bank, for calls of one operation class or of none. Cheap to clone.
+///
+/// Where a program knows its keys beforehand, a [`Breaker`] for each is a little faster. Where the key comes with the request,
+/// ask here: while no breaker of the name is in question the answer is one atomic load, otherwise a look-up that takes no lock
+/// and writes nothing that threads share. A key that nobody has heard of is closed, and leaves nothing behind: keys may
+/// come from anybody.
+///
+/// With the store gone it goes on by the last known flags, like every handle.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fake = cutout::FakeClient::new(["bank-charge"]);
+/// # fake.open("bank-charge", &["0001"])?;
+/// # let client = fake.client();
+/// let banks = client.family("bank-charge")?; // keep it
+/// assert!(banks.admit(&["0001"]).is_err());
+/// assert!(banks.admit(&["0002"]).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Family {
+    memory: Arc<Memory>,
+    name: Arc<str>,
+    board: Arc<Board>,
+    common: Arc<Common>,
+}
+
+impl Family {
+    pub(crate) fn new(memory: Arc<Memory>, name: &str) -> Family {
+        let (board, common) = memory.named(name);
+        Family { memory, name: name.into(), board, common }
+    }
+
+    /// The same breakers for calls of an operation class; see [`Breaker`]. Keep it: this allocates.
+    #[must_use]
+    pub fn for_class(&self, class: &str) -> Family {
+        Family { common: Arc::new(self.common.for_class(&self.name, class)), ..self.clone() }
+    }
+
+    /// May I call? The key's values in declared order. Answers as [`Breaker::admit`] does, from memory alone.
+    ///
+    /// # Errors
+    /// [`Refused`]. It is not a failure of the vendor: do not count it as one.
+    #[inline]
+    pub fn admit<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
+        if self.board.is_quiet() {
+            return Ok(Permit::plain());
+        }
+        self.ask(key)
+    }
+
+    fn ask<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
+        self.board.find(key, |cell| match cell {
+            Some(cell) => self.common.ask(cell),
+            None if self.board.refuses_others() => self.ask_unheard(key),
+            None => Ok(Permit::plain()),
+        })
+    }
+
+    /// Nobody has heard of it, and that is no reason to call while nobody hears anything.
+    #[cold]
+    fn ask_unheard<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
+        self.common.ask(&Arc::new(Cell::new(BreakerId::new(&self.name, key), Act::Open)))
+    }
+
+    /// A handle on the breaker of one key, as [`Client::breaker`](crate::Client::breaker) gives it, for this class.
+    #[must_use]
+    pub fn breaker<V: AsRef<str>>(&self, key: &[V]) -> Breaker {
+        Breaker::new(self.memory.cell(&self.name, key), Arc::clone(&self.common))
+    }
+
+    /// The declared name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operation class of this handle's calls.
+    #[must_use]
+    pub fn class(&self) -> Option<&str> {
+        self.common.class()
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family")
+            .field("name", &self.name)
+            .field("class", &self.class())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! A breaker of this process alone, which trips by what its own calls look like: for the minute before the monitor fires.
+//!
+//! It stands beside the fleet's breaker and never writes to it: one sick machine must not stop everybody. While it is closed a caller
+//! reads one number to be let in, and takes a short lock when the call ends.
+//! Left out: the rules themselves (`machine`) and what they count (`window`), which know no clock and no lock.
+
+mod machine;
+mod window;
+
+use crate::calls::Ended;
+use machine::Machine;
+pub(crate) use machine::Why;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When this process stops calling by itself, whatever the monitor says. Nothing trips until a rule is given.
+///
+/// ```
+/// use cutout::{LocalBreaker, Window};
+/// use std::time::Duration;
+///
+/// let rules = LocalBreaker::over(Window::Time(Duration::from_secs(10)))
+///     .failure_percent(50)
+///     .slow_calls(Duration::from_secs(2), 80)
+///     .consecutive_failures(20);
+/// # let _ = rules;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalBreaker {
+    pub(crate) window: Window,
+    pub(crate) failure_percent: Option<u32>,
+    pub(crate) slow: Option<(Duration, u32)>,
+    pub(crate) consecutive_failures: Option<u32>,
+    pub(crate) min_calls: u32,
+    pub(crate) open_for: Duration,
+    pub(crate) trials: u32,
+}
+
+/// What the rates are reckoned over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// The last calls, 1 to 10,000.
+    Calls(u32),
+    /// The calls of the last time, 1 s to 10 min, to a tenth of it.
+    Time(Duration),
+}
+
+impl LocalBreaker {
+    /// Rules over this window; the defaults of the rest stand with each method.
+    #[must_use]
+    pub fn over(window: Window) -> LocalBreaker {
+        LocalBreaker {
+            window,
+            failure_percent: None,
+            slow: None,
+            consecutive_failures: None,
+            min_calls: 20,
+            open_for: Duration::from_secs(5),
+            trials: 3,
+        }
+    }
+
+    /// Trips when this share of the window's calls has failed, in percent.
+    #[must_use]
+    pub fn failure_percent(self, percent: u32) -> LocalBreaker {
+        LocalBreaker { failure_percent: Some(percent), ..self }
+    }
+
+    /// Trips when this share of the window's calls took longer than `longer_than`, in percent, however they ended.
+    #[must_use]
+    pub fn slow_calls(self, longer_than: Duration, percent: u32) -> LocalBreaker {
+        LocalBreaker { slow: Some((longer_than, percent)), ..self }
+    }
+
+    /// Trips at so many failures without a success between them, however few calls the window holds.
+    #[must_use]
+    pub fn consecutive_failures(self, failures: u32) -> LocalBreaker {
+        LocalBreaker { consecutive_failures: Some(failures), ..self }
+    }
+
+    /// How many calls the window must hold before a share counts; 20 otherwise.
+    #[must_use]
+    pub fn min_calls(self, calls: u32) -> LocalBreaker {
+        LocalBreaker { min_calls: calls, ..self }
+    }
+
+    /// How long nothing is called after a trip; 5 s otherwise.
+    #[must_use]
+    pub fn open_for(self, time: Duration) -> LocalBreaker {
+        LocalBreaker { open_for: time, ..self }
+    }
+
+    /// How many calls must then succeed one by one or side by side, before all are made again; 3 otherwise. One that fails opens it again.
+    #[must_use]
+    pub fn trials(self, calls: u32) -> LocalBreaker {
+        LocalBreaker { trials: calls, ..self }
+    }
+}
+
+/// A local breaker at work.
+#[derive(Debug)]
+pub(crate) struct Local {
+    started: Instant,
+    slow_after: Option<Duration>,
+    /// The machine's generation, doubled; one more while it is not closed. Written only where the machine changes.
+    phase: AtomicU64,
+    machine: Apart,
+}
+
+/// On lines of its own: what ends must not take the line from those who ask.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart(Mutex<Machine>);
+
+/// Leave to make one call. Dropped without an end, the call was cancelled and says nothing.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a> {
+    local: &'a Local,
+    generation: u64,
+    is_pending: bool,
+}
+
+impl Local {
+    pub(crate) fn new(rules: LocalBreaker) -> Local {
+        let slow_after = rules.slow.map(|(after, _)| after);
+        let machine = Apart(Mutex::new(Machine::new(rules)));
+        Local { started: Instant::now(), slow_after, phase: AtomicU64::new(0), machine }
+    }
+
+    /// How long a call made now would be refused for; none: it may be made. Takes no place from anybody.
+    pub(crate) fn refuses(&self) -> Option<Duration> {
+        let is_closed = self.phase.load(Ordering::Relaxed).is_multiple_of(2);
+        if is_closed { None } else { self.lock().refuses(self.started.elapsed()) }
+    }
+
+    /// May a call be made?
+    pub(crate) fn admit(&self) -> Result<Ticket<'_>, Duration> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase.is_multiple_of(2) {
+            return Ok(Ticket { local: self, generation: phase / 2, is_pending: true });
+        }
+        let mut machine = self.lock();
+        let admitted = machine.admit(self.started.elapsed());
+        self.publish(&machine);
+        admitted.map(|generation| Ticket { local: self, generation, is_pending: true })
+    }
+
+    /// Whether it lets every call through and remembers none that failed.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.lock().is_at_rest()
+    }
+
+    fn publish(&self, machine: &Machine) {
+        let phase = machine.generation() * 2 + u64::from(!machine.is_closed());
+        if self.phase.load(Ordering::Relaxed) != phase {
+            self.phase.store(phase, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<'_> {
+    /// Notes how the call ended. Some: that tripped the breaker.
+    pub(crate) fn end(mut self, ended: Ended, took: Duration) -> Option<Why> {
+        let failed = match ended {
+            Ended::Success => false,
+            Ended::Failure | Ended::Timeout => true,
+            Ended::Cancelled | Ended::Refused | Ended::Overflow | Ended::Tripped => return None,
+        };
+        self.is_pending = false;
+        let slow = self.local.slow_after.is_some_and(|after| took > after);
+        let mut machine = self.local.lock();
+        let why = machine.ended(self.generation, window::Mark { failed, slow }, self.local.started.elapsed());
+        self.local.publish(&machine);
+        why
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.is_pending {
+            return;
+        }
+        // In the closed state nobody holds a place, and places of an older generation are gone: no lock is needed.
+        let phase = self.local.phase.load(Ordering::Relaxed);
+        if !phase.is_multiple_of(2) && phase / 2 == self.generation {
+            self.local.lock().cancelled(self.generation);
+        }
+    }
+}

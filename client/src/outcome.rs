@@ -1,0 +1,57 @@
+//! What a call's end says about the vendor: success or failure.
+//!
+//! The vendor's metric, the local breaker and retries go by this and by nothing else. A refusal is never classified: nothing was
+//! sent, so it says nothing about the vendor.
+//! Left out: what HTTP answers mean (`http`), and time-outs, which are failures always.
+
+/// What the end of a call says about the vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The vendor did its work. An answer that the caller does not like, such as "card declined", is a success too.
+    Success,
+    /// The vendor failed.
+    Failure,
+}
+
+/// Tells success from failure. Any closure `Fn(&R) -> Outcome` does.
+///
+/// ```
+/// use cutout::{Classify, Outcome};
+///
+/// enum BankError { Declined, Down }
+///
+/// // A declined card is the bank at work.
+/// fn by_bank(result: &Result<u64, BankError>) -> Outcome {
+///     match result {
+///         Ok(_) | Err(BankError::Declined) => Outcome::Success,
+///         Err(BankError::Down) => Outcome::Failure,
+///     }
+/// }
+/// assert_eq!(by_bank.classify(&Err(BankError::Down)), Outcome::Failure);
+/// ```
+pub trait Classify<R> {
+    /// What this end of a call says about the vendor.
+    fn classify(&self, ended: &R) -> Outcome;
+}
+
+impl<R, F: Fn(&R) -> Outcome> Classify<R> for F {
+    fn classify(&self, ended: &R) -> Outcome {
+        self(ended)
+    }
+}
+
+/// Every `Err` is a failure: for calls whose errors are all the vendor's.
+///
+/// ```
+/// use cutout::{ByResult, Classify, Outcome};
+/// assert_eq!(ByResult.classify(&Ok::<_, ()>(1)), Outcome::Success);
+/// assert_eq!(ByResult.classify(&Err::<(), _>("no route")), Outcome::Failure);
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByResult;
+
+impl<T, E> Classify<Result<T, E>> for ByResult {
+    fn classify(&self, ended: &Result<T, E>) -> Outcome {
+        if ended.is_ok() { Outcome::Success } else { Outcome::Failure }
+    }
+}

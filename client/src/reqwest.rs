@@ -1,0 +1,137 @@
+//! The door for reqwest: a middleware for `reqwest-middleware`, and a client builder with the upstream's connect and idle times.
+//!
+//! The whole call's time also bounds the reading of the body. The bulkhead counts a call until its headers have come.
+
+use crate::call::CallError;
+use crate::door::{Carrier, Protection};
+use crate::http::{ByStatus, may_repeat, of_status};
+use crate::outcome::{Classify, Outcome};
+use crate::upstream::Upstream;
+use ::http::Extensions;
+use reqwest_middleware::{Error, Middleware, Next};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// A middleware: 5xx answers and transport errors are failures, and requests that may be made twice are retried as the upstream is set.
+///
+/// ```no_run
+/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let banks = cutout::Upstream::builder("bank-charge").class("charge").build(&client)?;
+/// let by_header = |asked: &cutout::reqwest::Outgoing| {
+///     let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
+///     bank.map(str::to_owned).into_iter().collect()
+/// };
+/// let http = reqwest_middleware::ClientBuilder::new(cutout::reqwest::client_builder(&banks).build()?)
+///     .with(cutout::reqwest::protect(&banks).key(by_header))
+///     .build();
+/// match http.post("https://bank.example/charges").header("x-bank-code", "0001").send().await {
+///     Ok(answer) => { /* the bank has answered */ drop(answer) }
+///     Err(error) => match cutout::reqwest::told(&error) {
+///         Some(told) if told.is_not_sent() => { /* nothing was sent: fall back */ }
+///         _ => { /* ask the bank what became of it */ }
+///     },
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, Error> {
+    Protection::new(upstream.clone(), ByStatus, Outgoing::copy_if_repeatable)
+}
+
+/// A reqwest client builder with the upstream's times for connecting, for a silent body, and for unused connections.
+pub fn client_builder(upstream: &Upstream) -> reqwest::ClientBuilder {
+    let settings = upstream.settings();
+    reqwest::Client::builder()
+        .connect_timeout(settings.connect_timeout)
+        .read_timeout(settings.idle_timeout)
+        .pool_idle_timeout(settings.pool_idle_timeout)
+}
+
+/// What this crate has to say in an error: that the call was not sent, and why, or that it timed out. None: the error is another's.
+#[must_use]
+pub fn told(error: &Error) -> Option<&CallError<Infallible>> {
+    match error {
+        Error::Middleware(error) => error.downcast_ref(),
+        Error::Reqwest(_) => None,
+    }
+}
+
+/// A request on its way out, with the extensions that it was built with.
+#[derive(Debug)]
+pub struct Outgoing {
+    request: reqwest::Request,
+    extensions: Extensions,
+}
+
+impl Outgoing {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &reqwest::Request {
+        &self.request
+    }
+
+    /// The request, to be changed: its URL, when it goes to a second upstream.
+    pub fn request_mut(&mut self) -> &mut reqwest::Request {
+        &mut self.request
+    }
+
+    /// What `RequestBuilder::with_extension` gave it.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn copy_if_repeatable(&self) -> Option<Outgoing> {
+        if !may_repeat(self.request.method(), &self.extensions) {
+            return None;
+        }
+        // None too if the body is a stream, which is gone once it was sent.
+        let request = self.request.try_clone()?;
+        Some(Outgoing { request, extensions: self.extensions.clone() })
+    }
+}
+
+impl Classify<Result<reqwest::Response, Error>> for ByStatus {
+    fn classify(&self, ended: &Result<reqwest::Response, Error>) -> Outcome {
+        match ended {
+            Ok(answer) => of_status(answer.status()),
+            // A request that could not be built was never sent.
+            Err(error) if error.is_builder() => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let outgoing = Outgoing { request, extensions: extensions.clone() };
+        self.run(outgoing, Chain { next, extensions })
+            .await
+            .map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
+    }
+}
+
+/// The rest of the middlewares, and the client at their end.
+struct Chain<'a> {
+    next: Next<'a>,
+    extensions: &'a mut Extensions,
+}
+
+impl Carrier<Outgoing> for Chain<'_> {
+    type Answer = reqwest::Response;
+    type Error = Error;
+
+    async fn carry(&mut self, outgoing: Outgoing, left: Duration) -> Result<reqwest::Response, Error> {
+        let mut request = outgoing.request;
+        let timeout = request.timeout().map_or(left, |own| left.min(*own));
+        *request.timeout_mut() = Some(timeout);
+        self.next.clone().run(request, self.extensions).await
+    }
+}

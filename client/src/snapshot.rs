@@ -1,0 +1,135 @@
+//! What a process knows of its breakers, for a debug page or a test: a list, and one JSON text.
+//!
+//! Reading it looks at every breaker under the lock that news come through, so it is for people and not for the path of a call.
+//! Left out: secrets and addresses. The store's URL is not in it.
+
+use cutout_core::flag::ForcedUntil;
+use cutout_core::{BreakerId, Forced, State};
+use serde::Serialize;
+use std::fmt;
+
+use crate::reason::Reason;
+
+/// How many breakers a [`Snapshot`] shows; those that are not closed come first.
+pub const SNAPSHOT_BREAKERS_MAX: usize = 1_000;
+
+/// The form of a [`Snapshot`]'s JSON.
+const SCHEMA: &str = "cutout.client/1";
+
+/// What this process knows of one breaker at one moment. Times are Unix milliseconds of the store's clock.
+///
+/// ```
+/// # fn main() -> Result<(), cutout::UnknownBreaker> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.open("bank-charge", &["0001"])?;
+/// let known = fake.client().breakers();
+/// assert_eq!((known[0].breaker.as_str(), known[0].state), ("bank-charge/0001", cutout::State::Open));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KnownBreaker {
+    /// Which.
+    pub breaker: BreakerId,
+    /// What calls get, whatever their class.
+    pub state: State,
+    /// Why they are refused; none while it is closed.
+    pub reason: Option<Reason>,
+    /// The share of calls that is admitted, parts per million. Probes by the clock come on top.
+    pub share_ppm: u32,
+    /// Since when the decision stands; none: the store never showed this breaker, which is closed.
+    pub since_ms: Option<i64>,
+    /// When time alone will change the state; none: only news will.
+    pub until_ms: Option<i64>,
+    /// What was decided, where that is not carried out: in watch mode, or because openings are held back.
+    pub would: Option<State>,
+    /// Whether it is in watch mode: it decides and counts but refuses nobody.
+    pub watch: bool,
+    /// The operation classes that are refused; empty: all.
+    pub refuse: Vec<String>,
+    /// A person's decision in force.
+    #[serde(rename = "override")]
+    pub forced: Option<Override>,
+}
+
+/// A person's decision in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Override {
+    /// To which state it forces: closed or open.
+    pub state: State,
+    /// When it ends, Unix milliseconds of the store's clock; none: when a person ends it.
+    pub until_ms: Option<i64>,
+}
+
+impl From<ForcedUntil> for Override {
+    fn from(ForcedUntil { state, until_ms }: ForcedUntil) -> Override {
+        let state = match state {
+            Forced::Open => State::Open,
+            Forced::Closed => State::Closed,
+        };
+        Override { state, until_ms }
+    }
+}
+
+/// A client's knowledge at one moment. It serialises, and its `Display` is JSON in one line:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.open("bank-charge", &["0001"])?;
+/// let json = fake.client().snapshot().to_string(); // for a debug page of your own
+/// assert!(json.contains(r#""breaker":"bank-charge/0001","state":"open""#));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With the store gone it shows what breakers go on by, and `age_ms` grows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The form of this: `cutout.client/1`.
+    pub schema: &'static str,
+    /// The scope that is followed.
+    pub scope: String,
+    /// Whether the store answers now.
+    pub connected: bool,
+    /// How long ago it last answered, milliseconds; none: it never did, and every breaker counts as closed.
+    pub age_ms: Option<u64>,
+    /// Whether a [`MaxStaleness`](crate::MaxStaleness) acts.
+    pub over_max_staleness: bool,
+    /// How often the store came back without its data.
+    pub losses: u64,
+    /// At most [`SNAPSHOT_BREAKERS_MAX`], those that are not closed first.
+    pub breakers: Vec<KnownBreaker>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
+impl Snapshot {
+    pub(crate) fn new(scope: &str, health: crate::Health, mut breakers: Vec<KnownBreaker>) -> Snapshot {
+        breakers.sort_by(|one, other| {
+            let calm = |known: &KnownBreaker| known.state == State::Closed && known.would.is_none();
+            (calm(one), &one.breaker).cmp(&(calm(other), &other.breaker))
+        });
+        let left_out = breakers.len().saturating_sub(SNAPSHOT_BREAKERS_MAX);
+        breakers.truncate(SNAPSHOT_BREAKERS_MAX);
+        Snapshot {
+            schema: SCHEMA,
+            scope: scope.to_owned(),
+            connected: health.connected,
+            age_ms: health.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            over_max_staleness: health.over_max_staleness,
+            losses: health.losses,
+            breakers,
+            left_out,
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}

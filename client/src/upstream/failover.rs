@@ -1,0 +1,83 @@
+//! A second vendor for the time in which the first one's breaker is open.
+//!
+//! The second is called only when it is certain that nothing was sent to the first, so that nothing is done twice: after a refusal, never
+//! after a failure or a time-out. Left out: how the call is made on either, which the caller brings.
+
+use super::lane::Lane;
+use super::tries::{NotSent, Tries};
+use crate::call::CallError;
+use crate::outcome::{ByResult, Classify};
+use tokio::time::Instant;
+
+/// Two lanes, of which the second is called while the first refuses. The second has its own breaker, which may refuse too.
+///
+/// ```no_run
+/// # async fn charge(vendor: &str) -> Result<u64, std::io::Error> { Ok(1) }
+/// # async fn pay(first: cutout::Lane, second: cutout::Lane) {
+/// let vendors = cutout::Failover::new(first, second);
+/// let receipt = vendors
+///     .call(|lane| charge(if lane.breaker().id().name() == "bank-a" { "https://a" } else { "https://b" }))
+///     .await;
+/// # drop(receipt) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Failover {
+    first: Lane,
+    second: Lane,
+}
+
+impl Failover {
+    /// The second lane is called while the first refuses: its fleet's breaker or its local one, but not its bulkhead, since too many calls
+    /// for the one would be too many for the other.
+    #[must_use]
+    pub fn new(first: Lane, second: Lane) -> Failover {
+        Failover { first, second }
+    }
+
+    /// The first lane.
+    #[must_use]
+    pub fn first(&self) -> &Lane {
+        &self.first
+    }
+
+    /// The second lane.
+    #[must_use]
+    pub fn second(&self) -> &Lane {
+        &self.second
+    }
+
+    /// Calls once, on the lane that lets it. Every `Err` counts as that vendor's failure.
+    ///
+    /// # Errors
+    /// As for [`Lane::call`]; if both refuse, the second's refusal.
+    pub async fn call<T, E, F>(&self, call: impl FnOnce(&Lane) -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_by(ByResult, call).await
+    }
+
+    /// [`Failover::call`], with `classify` to tell success from failure.
+    ///
+    /// # Errors
+    /// As for [`Failover::call`].
+    pub async fn call_by<T, E, F, C>(
+        &self,
+        classify: C,
+        call: impl FnOnce(&Lane) -> F,
+    ) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<Result<T, E>>,
+    {
+        let mut tries = Tries::once(&self.first, Instant::now());
+        match tries.enter().await {
+            Ok(one) => one.run(call(&self.first), &classify).await.0,
+            Err(not_sent) if NotSent::fails_over(&not_sent) => {
+                let one = tries.fail_over(&self.second).enter().await?;
+                one.run(call(&self.second), &classify).await.0
+            }
+            Err(not_sent) => Err(not_sent.into()),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! An upstream, and its lanes: one for each key, so that what one bank does to its callers stays with that bank.
+//!
+//! Lanes are bounded. Beyond the bound those that nobody holds and that have nothing to remember are forgotten; if none is so,
+//! further keys share one bulkhead, budget and local breaker, and keep their own fleet's breaker.
+
+use super::bulkhead::Room;
+use super::retries::Retrying;
+use super::settings::{Settings, UpstreamBuilder};
+use super::tries::Tries;
+use crate::breaker::Breaker;
+use crate::call::CallError;
+use crate::client::Client;
+use crate::local::Local;
+use crate::names::UnknownBreaker;
+use crate::outcome::{ByResult, Classify};
+use crate::tally::Aside;
+use cutout_core::BreakerId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::time::Instant;
+
+/// How many lanes an upstream remembers.
+pub const LANES_MAX: usize = 10_000;
+
+/// A vendor as this process calls it: the breakers of one name, with time-outs, bulkhead, retries and a local breaker around them. Cheap to
+/// clone.
+///
+/// ```no_run
+/// use cutout::{Bulkhead, LocalBreaker, Retries, Upstream, Window};
+/// use std::time::Duration;
+///
+/// # async fn ask() -> Result<u64, std::io::Error> { Ok(1) }
+/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let inquiries = Upstream::builder("bank-charge")
+///     .class("inquiry")
+///     .request_timeout(Duration::from_secs(5))
+///     .try_timeout(Duration::from_secs(2))
+///     .bulkhead(Bulkhead { max_concurrent: 50, max_waiting: 10 })
+///     .retries(Retries::up_to(2))
+///     .local_breaker(LocalBreaker::over(Window::Time(Duration::from_secs(10))).failure_percent(50))
+///     .build(&client)?;
+/// let bank = inquiries.lane(&["0001"]); // keep it
+/// let balance = bank.call_idempotent(ask).await?;
+/// # drop(balance); Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Upstream(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    settings: Arc<Settings>,
+    /// The breaker without a key: what calls go by if it turns out late that nobody declares the name.
+    keyless: Breaker,
+    lanes: RwLock<HashMap<BreakerId, Lane>>,
+    /// For keys beyond the bound.
+    others: Arc<Guards>,
+}
+
+/// What stands around the calls of one key besides its breaker.
+#[derive(Debug)]
+pub(super) struct Guards {
+    pub(super) room: Option<Room>,
+    pub(super) retrying: Option<Retrying>,
+    pub(super) local: Option<Local>,
+}
+
+impl Guards {
+    fn new(settings: &Settings) -> Guards {
+        Guards {
+            room: settings.bulkhead.map(Room::new),
+            retrying: Retrying::new(settings.retries),
+            local: settings.local.map(Local::new),
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.room.as_ref().is_none_or(Room::is_empty) && self.local.as_ref().is_none_or(Local::is_at_rest)
+    }
+}
+
+impl Upstream {
+    /// Settings of the upstream whose breakers bear this name.
+    pub fn builder(name: impl Into<String>) -> UpstreamBuilder {
+        UpstreamBuilder::new(name.into())
+    }
+
+    pub(super) fn new(client: Client, keyless: Breaker, settings: Settings) -> Upstream {
+        let others = Arc::new(Guards::new(&settings));
+        let (settings, lanes) = (Arc::new(settings), RwLock::default());
+        Upstream(Arc::new(Shared { client, settings, keyless, lanes, others }))
+    }
+
+    /// The name of its breakers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    /// What doors that open connections go by.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The lane for the key's values in declared order (none for a breaker without key). Keep it.
+    ///
+    /// The name was checked when the upstream was built. If the declared names were not known then, and it is found later that nobody declares
+    /// it, calls flow: the log tells it, and `cutout_client_undeclared_total`.
+    #[must_use]
+    pub fn lane<V: AsRef<str>>(&self, key: &[V]) -> Lane {
+        let shared = &*self.0;
+        let id = BreakerId::new(self.name(), key);
+        let known = shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        known.unwrap_or_else(|| {
+            let breaker = shared.client.breaker(self.name(), key);
+            self.new_lane(id, breaker.unwrap_or_else(|unknown| self.undeclared(&unknown)))
+        })
+    }
+
+    fn undeclared(&self, unknown: &UnknownBreaker) -> Breaker {
+        let name = self.name().to_owned();
+        tracing::error!(breaker = name, error = %unknown, "an upstream's breakers are not declared, so nothing opens them");
+        metrics::counter!("cutout_client_undeclared_total", "breaker" => name).increment(1);
+        self.0.keyless.clone()
+    }
+
+    fn new_lane(&self, id: BreakerId, breaker: Breaker) -> Lane {
+        let shared = &*self.0;
+        let breaker = match &shared.settings.class {
+            Some(class) => breaker.for_class(class),
+            None => breaker,
+        };
+        let lane = |breaker, guards| {
+            let settings = Arc::clone(&shared.settings);
+            Lane(Arc::new(Inner { breaker, settings, guards }))
+        };
+        let mut lanes = shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= LANES_MAX {
+            lanes.retain(|_, lane| Arc::strong_count(&lane.0) > 1 || !lane.0.guards.is_at_rest());
+        }
+        if lanes.len() >= LANES_MAX && !lanes.contains_key(&id) {
+            return lane(breaker, Arc::clone(&shared.others));
+        }
+        let make = || lane(breaker, Arc::new(Guards::new(&shared.settings)));
+        lanes.entry(id).or_insert_with(make).clone()
+    }
+}
+
+/// The way to a vendor for one key: its breaker and what stands around it. Cheap to clone; keep it rather than look it up each time, and keep
+/// the upstream (or its client) as long.
+#[derive(Clone)]
+pub struct Lane(Arc<Inner>);
+
+struct Inner {
+    breaker: Breaker,
+    settings: Arc<Settings>,
+    guards: Arc<Guards>,
+}
+
+impl Lane {
+    /// The breaker that is asked before each call.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.0.breaker
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Whether it retries anything.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn retries(&self) -> bool {
+        self.guards().retrying.is_some()
+    }
+
+    pub(super) fn guards(&self) -> &Guards {
+        &self.0.guards
+    }
+
+    /// Calls once, if the breaker, the local breaker and the bulkhead let it. Every `Err` counts as the vendor's failure;
+    /// [`Lane::call_by`] tells otherwise.
+    ///
+    /// # Errors
+    /// [`CallError`], which tells whether anything was sent.
+    pub async fn call<T, E, F>(&self, call: impl FnOnce() -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_by(ByResult, call).await
+    }
+
+    /// [`Lane::call`], with `classify` to tell success from failure.
+    ///
+    /// ```no_run
+    /// use cutout::Outcome;
+    /// # #[derive(Debug)] enum BankError { Declined, Down }
+    /// # async fn charge() -> Result<u64, BankError> { Ok(1) }
+    /// # async fn pay(bank: cutout::Lane) {
+    /// let by_bank = |result: &Result<u64, BankError>| match result {
+    ///     Err(BankError::Down) => Outcome::Failure,
+    ///     Ok(_) | Err(BankError::Declined) => Outcome::Success,
+    /// };
+    /// let receipt = bank.call_by(by_bank, charge).await;
+    /// # drop(receipt) }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Lane::call`].
+    pub async fn call_by<T, E, F, C>(&self, classify: C, call: impl FnOnce() -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<Result<T, E>>,
+    {
+        let one = Tries::once(self, Instant::now()).enter().await?;
+        one.run(call(), &classify).await.0
+    }
+
+    /// Calls something that may be done twice: what fails or times out is retried as [`UpstreamBuilder::retries`] allows. A refusal is
+    /// not retried; if a retry is refused, the end of the try before it is the answer.
+    ///
+    /// # Errors
+    /// As for [`Lane::call`], of the last try made.
+    pub async fn call_idempotent<T, E, F>(&self, call: impl FnMut() -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_idempotent_by(ByResult, call).await
+    }
+
+    /// [`Lane::call_idempotent`], with `classify` to tell success from failure.
+    ///
+    /// # Errors
+    /// As for [`Lane::call_idempotent`].
+    pub async fn call_idempotent_by<T, E, F, C>(
+        &self,
+        classify: C,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<Result<T, E>>,
+    {
+        let mut tries = Tries::many(self, Instant::now());
+        let mut last = None;
+        loop {
+            let one = match tries.enter().await {
+                Ok(one) => one,
+                Err(not_sent) => return last.unwrap_or_else(|| Err(not_sent.into())),
+            };
+            let (result, ended) = one.run(call(), &classify).await;
+            if !tries.again(ended).await {
+                return result;
+            }
+            last = Some(result);
+        }
+    }
+
+    /// Takes the fallback's value in the place of an error, and counts it (`cutout_client_fallbacks_total`). `None` leaves the error.
+    ///
+    /// ```no_run
+    /// # async fn quote() -> Result<u64, std::io::Error> { Ok(1) }
+    /// # async fn pay(bank: cutout::Lane, last_quote: u64) {
+    /// let answer = bank.call(quote).await;
+    /// let answer = bank.fall_back(answer, |error| error.is_not_sent().then_some(last_quote));
+    /// # drop(answer) }
+    /// ```
+    ///
+    /// # Errors
+    /// The error for which there is no fallback.
+    pub fn fall_back<T, E>(
+        &self,
+        result: Result<T, CallError<E>>,
+        fallback: impl FnOnce(&CallError<E>) -> Option<T>,
+    ) -> Result<T, CallError<E>> {
+        result.or_else(|error| {
+            let value = fallback(&error).ok_or(error)?;
+            self.breaker().tally().aside(Aside::Fallback);
+            Ok(value)
+        })
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("breaker", self.breaker().id()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cutout_flags::MemoryStore;
+
+    #[tokio::test]
+    async fn lanes_are_bounded_and_one_that_is_held_stays_itself() {
+        let builder = Client::builder_on(Arc::new(MemoryStore::new())).allow_undeclared();
+        let client = builder.start_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+        let upstream = Upstream::builder("bank").build(&client).unwrap();
+        let held = upstream.lane(&["held"]);
+        for key in 0..2 * LANES_MAX {
+            let _ = upstream.lane(&[key.to_string()]);
+        }
+        assert!(upstream.0.lanes.read().unwrap().len() <= LANES_MAX);
+        assert!(Arc::ptr_eq(&held.0, &upstream.lane(&["held"]).0));
+
+        let all: Vec<_> = (0..LANES_MAX).map(|key| upstream.lane(&[format!("x{key}")])).collect();
+        let [one, other] = ["beyond", "more"].map(|key| upstream.lane(&[key]));
+        assert_eq!(one.breaker().id().as_str(), "bank/beyond");
+        assert!(Arc::ptr_eq(&one.0.guards, &other.0.guards), "further keys share their guards");
+        assert_eq!(upstream.0.lanes.read().unwrap().len(), LANES_MAX);
+        drop(all);
+    }
+}

@@ -1,0 +1,94 @@
+//! What an upstream says of a call that it did not make, or did not wait for any longer.
+
+use cutout_core::BreakerId;
+use std::time::Duration;
+
+/// As many calls are under way as may be, and as many wait. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the call was not made because {breaker} has {max_concurrent} calls under way and no room to wait")]
+pub struct Overflow {
+    pub(crate) breaker: BreakerId,
+    pub(crate) max_concurrent: usize,
+    pub(crate) waited: Option<Duration>,
+}
+
+impl Overflow {
+    /// Whose calls are too many.
+    #[must_use]
+    pub fn breaker(&self) -> &BreakerId {
+        &self.breaker
+    }
+
+    /// How many calls may be under way.
+    #[must_use]
+    pub fn max_concurrent(&self) -> usize {
+        self.max_concurrent
+    }
+
+    /// How long the call waited for room; none: there was no room to wait either.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+}
+
+/// This process's own breaker is open, or half-open with all its trials under way. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the call was refused because too many calls of this process to {breaker} have failed")]
+pub struct Tripped {
+    pub(crate) breaker: BreakerId,
+    pub(crate) retry_after: Duration,
+}
+
+impl Tripped {
+    /// The breaker beside which the local one stands.
+    #[must_use]
+    pub fn breaker(&self) -> &BreakerId {
+        &self.breaker
+    }
+
+    /// How long it stays open at the least; zero: it is trying the vendor now.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+/// Which limit ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timeout {
+    /// The one for the whole call, with its tries and waits.
+    Request,
+    /// The one for each try.
+    Try,
+}
+
+/// No answer in time. Whether the vendor did its work is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the call to {breaker} had no answer within {} ms", after.as_millis())]
+pub struct TimedOut {
+    pub(crate) breaker: BreakerId,
+    pub(crate) timeout: Timeout,
+    pub(crate) after: Duration,
+}
+
+impl TimedOut {
+    /// Whose call it was.
+    #[must_use]
+    pub fn breaker(&self) -> &BreakerId {
+        &self.breaker
+    }
+
+    /// Which limit ended it.
+    #[must_use]
+    pub fn timeout(&self) -> Timeout {
+        self.timeout
+    }
+
+    /// How long this try was given.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+}

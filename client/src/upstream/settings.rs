@@ -1,0 +1,364 @@
+//! The settings of an upstream, checked whole: every mistake is told at once, by the name of its setting.
+//!
+//! Each default is argued in docs/client.md. Left out: what carries them out.
+
+use super::bulkhead::Bulkhead;
+use super::lane::Upstream;
+use super::retries::Retries;
+use crate::client::Client;
+use crate::local::{LocalBreaker, Window};
+use crate::names::UnknownBreaker;
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long a whole call may take unless told otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take unless told otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer's body may be silent unless told otherwise.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an unused connection is kept unless told otherwise: below the minute after which many load balancers drop it.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// The longest of any of these times.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
+/// The most retries of one call.
+const RETRIES_MAX: u32 = 10;
+/// The most free retries each second.
+const FREE_PER_S_MAX: u32 = 1_000;
+/// The largest window of calls.
+const WINDOW_CALLS_MAX: u32 = 10_000;
+/// The longest window of time, and the longest time open.
+const LOCAL_TIME_MAX: Duration = Duration::from_secs(600);
+/// The shortest window of time.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+/// The most trials.
+const TRIALS_MAX: u32 = 1_000;
+
+/// What one upstream is set to.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) class: Option<String>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) try_timeout: Option<Duration>,
+    // Carried out by doors that open connections themselves.
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) pool_idle_timeout: Duration,
+    pub(crate) bulkhead: Option<Bulkhead>,
+    pub(crate) retries: Retries,
+    pub(crate) local: Option<LocalBreaker>,
+}
+
+/// Settings of an [`Upstream`].
+#[derive(Debug, Clone)]
+#[must_use = "call build()"]
+pub struct UpstreamBuilder(Settings);
+
+/// One setting that cannot be used, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    setting: &'static str,
+    told: String,
+}
+
+impl Mistake {
+    /// The method of the builder, such as `try_timeout`.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+/// All settings of an upstream that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes {
+    name: String,
+    all: Vec<Mistake>,
+}
+
+impl Mistakes {
+    /// Each of them.
+    #[must_use]
+    pub fn all(&self) -> &[Mistake] {
+        &self.all
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.told)
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the upstream `{}` cannot be built", self.name)?;
+        let mut before = ": ";
+        for mistake in &self.all {
+            write!(f, "{before}{mistake}")?;
+            before = "; ";
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl UpstreamBuilder {
+    pub(super) fn new(name: String) -> UpstreamBuilder {
+        UpstreamBuilder(Settings {
+            name,
+            class: None,
+            request_timeout: REQUEST_TIMEOUT,
+            try_timeout: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            pool_idle_timeout: POOL_IDLE_TIMEOUT,
+            bulkhead: Some(Bulkhead::default()),
+            retries: Retries::up_to(0),
+            local: None,
+        })
+    }
+
+    /// The operation class of all its calls, spelled as in the breakers' file. An upstream for each class: they share no bulkhead, so
+    /// that refunds have room while charges hang.
+    pub fn class(mut self, class: impl Into<String>) -> UpstreamBuilder {
+        self.0.class = Some(class.into());
+        self
+    }
+
+    /// How long a whole call may take, with its waits and retries; [`REQUEST_TIMEOUT`] otherwise.
+    pub fn request_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
+        self.0.request_timeout = timeout;
+        self
+    }
+
+    /// How long each try may take; the whole of the request's time otherwise.
+    pub fn try_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
+        self.0.try_timeout = Some(timeout);
+        self
+    }
+
+    /// How long connecting may take, where the door opens connections (reqwest); [`CONNECT_TIMEOUT`] otherwise.
+    pub fn connect_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
+        self.0.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an answer may be silent while it is read, where the door reads it (reqwest); [`IDLE_TIMEOUT`] otherwise.
+    pub fn idle_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
+        self.0.idle_timeout = timeout;
+        self
+    }
+
+    /// How long an unused connection is kept, where the door keeps them (reqwest); [`POOL_IDLE_TIMEOUT`] otherwise.
+    pub fn pool_idle_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
+        self.0.pool_idle_timeout = timeout;
+        self
+    }
+
+    /// How many calls may be under way for one key; [`Bulkhead::default`] otherwise.
+    pub fn bulkhead(mut self, bulkhead: Bulkhead) -> UpstreamBuilder {
+        self.0.bulkhead = Some(bulkhead);
+        self
+    }
+
+    /// Any number of calls may be under way: something else bounds them.
+    pub fn without_bulkhead(mut self) -> UpstreamBuilder {
+        self.0.bulkhead = None;
+        self
+    }
+
+    /// Retries of idempotent calls; none otherwise.
+    pub fn retries(mut self, retries: Retries) -> UpstreamBuilder {
+        self.0.retries = retries;
+        self
+    }
+
+    /// When this process stops by itself; never otherwise.
+    pub fn local_breaker(mut self, rules: LocalBreaker) -> UpstreamBuilder {
+        self.0.local = Some(rules);
+        self
+    }
+
+    /// Checks all settings, and the name against the declared ones if they are known.
+    ///
+    /// # Errors
+    /// [`Mistakes`], all of them.
+    pub fn build(self, client: &Client) -> Result<Upstream, Mistakes> {
+        let keyless = client.breaker::<&str>(&self.0.name, &[]);
+        let all = self.mistakes(keyless.as_ref().err());
+        match keyless {
+            Ok(keyless) if all.is_empty() => Ok(Upstream::new(client.clone(), keyless, self.0)),
+            _ => Err(Mistakes { name: self.0.name, all }),
+        }
+    }
+
+    fn mistakes(&self, unknown: Option<&UnknownBreaker>) -> Vec<Mistake> {
+        let mut found = Found(Vec::new());
+        if let Some(unknown) = unknown {
+            found.unless(false, "builder", || unknown.to_string());
+        }
+        let settings = &self.0;
+        let no_class = settings.class.as_deref() == Some("");
+        found.unless(!no_class, "class", || "it is empty; leave it out".to_owned());
+        found.timeouts(settings);
+        if let Some(bulkhead) = settings.bulkhead {
+            found.bulkhead(bulkhead);
+        }
+        if settings.retries.retries_max > 0 {
+            found.retries(settings.retries);
+        }
+        if let Some(local) = settings.local {
+            found.local(local);
+        }
+        found.0
+    }
+}
+
+/// The mistakes found so far.
+struct Found(Vec<Mistake>);
+
+impl Found {
+    fn unless(&mut self, good: bool, setting: &'static str, told: impl FnOnce() -> String) {
+        if !good {
+            self.0.push(Mistake { setting, told: told() });
+        }
+    }
+
+    fn between(&mut self, setting: &'static str, value: Duration, least: Duration, most: Duration) {
+        let good = value >= least && value <= most;
+        self.unless(good, setting, || format!("{value:?} is not between {least:?} and {most:?}"));
+    }
+
+    fn number(&mut self, setting: &'static str, what: &str, value: u32, least: u32, most: u32) {
+        let good = value >= least && value <= most;
+        self.unless(good, setting, || format!("{what}: {value} is not between {least} and {most}"));
+    }
+
+    fn timeouts(&mut self, settings: &Settings) {
+        let whole = settings.request_timeout;
+        let mut one = |setting, value| self.between(setting, value, Duration::from_millis(1), TIMEOUT_MAX);
+        one("request_timeout", whole);
+        one("connect_timeout", settings.connect_timeout);
+        one("idle_timeout", settings.idle_timeout);
+        one("pool_idle_timeout", settings.pool_idle_timeout);
+        if let Some(each) = settings.try_timeout {
+            one("try_timeout", each);
+            self.unless(each <= whole, "try_timeout", || {
+                format!("{each:?} is longer than the whole request's {whole:?}")
+            });
+        }
+    }
+
+    fn bulkhead(&mut self, bulkhead: Bulkhead) {
+        let Bulkhead { max_concurrent, max_waiting } = bulkhead;
+        let most = Semaphore::MAX_PERMITS;
+        self.unless((1..=most).contains(&max_concurrent), "bulkhead", || {
+            format!("max_concurrent: {max_concurrent} is not between 1 and {most}; to bound nothing use without_bulkhead()")
+        });
+        self.unless(max_waiting <= most, "bulkhead", || format!("max_waiting: {max_waiting} is over {most}"));
+    }
+
+    fn retries(&mut self, retries: Retries) {
+        self.number("retries", "up_to", retries.retries_max, 0, RETRIES_MAX);
+        self.number("retries", "budget, percent", retries.budget_percent, 0, 100);
+        self.number("retries", "budget, free_per_s", retries.free_per_s, 0, FREE_PER_S_MAX);
+        let (first, longest) = (retries.backoff_min, retries.backoff_max);
+        self.unless(first <= longest, "retries", || {
+            format!("backoff: the first wait {first:?} is longer than the longest {longest:?}")
+        });
+        self.between("retries", longest, Duration::from_millis(1), TIMEOUT_MAX);
+    }
+
+    fn local(&mut self, rules: LocalBreaker) {
+        const SETTING: &str = "local_breaker";
+        let most = match rules.window {
+            Window::Calls(calls) => {
+                self.number(SETTING, "window, calls", calls, 1, WINDOW_CALLS_MAX);
+                calls
+            }
+            Window::Time(time) => {
+                self.between(SETTING, time, WINDOW_MIN, LOCAL_TIME_MAX);
+                u32::MAX
+            }
+        };
+        self.number(SETTING, "min_calls (as many as the window holds at most)", rules.min_calls, 1, most);
+        self.between(SETTING, rules.open_for, Duration::from_millis(1), LOCAL_TIME_MAX);
+        self.number(SETTING, "trials", rules.trials, 1, TRIALS_MAX);
+        if let Some(percent) = rules.failure_percent {
+            self.number(SETTING, "failure_percent", percent, 1, 100);
+        }
+        if let Some((longer_than, percent)) = rules.slow {
+            self.number(SETTING, "slow_calls, percent", percent, 1, 100);
+            self.between(SETTING, longer_than, Duration::from_millis(1), TIMEOUT_MAX);
+        }
+        if let Some(failures) = rules.consecutive_failures {
+            self.number(SETTING, "consecutive_failures", failures, 1, u32::MAX);
+        }
+        let has_rule =
+            rules.failure_percent.is_some() || rules.slow.is_some() || rules.consecutive_failures.is_some();
+        self.unless(has_rule, SETTING, || {
+            "it has no rule; give failure_percent, slow_calls or consecutive_failures".to_owned()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_no_mistake_and_all_mistakes_are_told_at_once() {
+        assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None), []);
+        let wrong = UpstreamBuilder::new("bank".to_owned())
+            .class("")
+            .request_timeout(Duration::from_secs(1))
+            .try_timeout(Duration::from_secs(2))
+            .connect_timeout(Duration::ZERO)
+            .idle_timeout(Duration::MAX)
+            .pool_idle_timeout(Duration::ZERO)
+            .bulkhead(Bulkhead { max_concurrent: 0, max_waiting: usize::MAX })
+            .retries(
+                Retries::up_to(11).budget(101, 1).backoff(Duration::from_secs(2), Duration::from_secs(1)),
+            )
+            .local_breaker(
+                LocalBreaker::over(Window::Calls(5)).min_calls(6).trials(0).open_for(Duration::ZERO),
+            );
+        let mistakes = Mistakes { name: "bank".to_owned(), all: wrong.mistakes(None) };
+        let settings: Vec<_> = mistakes.all().iter().map(Mistake::setting).collect();
+        let expected = [
+            ("class", 1),
+            ("connect_timeout", 1),
+            ("idle_timeout", 1),
+            ("pool_idle_timeout", 1),
+            ("try_timeout", 1),
+            ("bulkhead", 2),
+            ("retries", 3),
+            ("local_breaker", 4),
+        ];
+        let expected: Vec<_> =
+            expected.into_iter().flat_map(|(setting, count)| vec![setting; count]).collect();
+        assert_eq!(settings, expected, "{mistakes}");
+        let told = mistakes.to_string();
+        assert!(told.starts_with("the upstream `bank` cannot be built: class: it is empty"), "{told}");
+        assert!(told.contains("try_timeout: 2s is longer than the whole request's 1s; "), "{told}");
+    }
+
+    #[test]
+    fn rules_of_a_local_breaker_have_their_bounds() {
+        let mistakes = |rules| {
+            let builder = UpstreamBuilder::new("bank".to_owned()).local_breaker(rules);
+            builder.mistakes(None).len()
+        };
+        let time = |seconds| LocalBreaker::over(Window::Time(Duration::from_secs(seconds)));
+        assert_eq!(mistakes(time(10).failure_percent(50)), 0);
+        assert_eq!(mistakes(time(10)), 1, "no rule");
+        assert_eq!(mistakes(time(0).failure_percent(0)), 2);
+        assert_eq!(mistakes(time(601).slow_calls(Duration::ZERO, 101)), 3);
+        assert_eq!(mistakes(LocalBreaker::over(Window::Calls(0)).consecutive_failures(0)), 3);
+    }
+}

@@ -1,0 +1,227 @@
+//! The engine: what happens around each try of a call, in one order for all doors.
+//!
+//! Ask the breaker; find room; ask again if that took a while; ask the local breaker; call, with a limit of time; judge; count; perhaps
+//! wait and try again. A door brings the call itself and its own loop, and nothing else.
+
+use super::bulkhead::{Full, Place};
+use super::lane::Lane;
+use super::refusals::{Overflow, TimedOut, Timeout, Tripped};
+use super::retries::{Retrying, Waits};
+use crate::breaker::Refused;
+use crate::call::CallError;
+use crate::calls::{Ended, InFlight};
+use crate::local::{Local, Ticket};
+use crate::outcome::{Classify, Outcome};
+use crate::tally::Aside;
+use std::time::Duration;
+use tokio::time::Instant;
+use tower::retry::backoff::Backoff;
+use tracing::Instrument;
+
+/// The tries of one call.
+pub(crate) struct Tries<'a> {
+    lane: &'a Lane,
+    started: Instant,
+    deadline: Instant,
+    /// Whether the call may be made twice.
+    repeatable: bool,
+    /// None: no try has begun, or it is tried once.
+    waits: Option<Waits>,
+    retried: u32,
+}
+
+/// Why a try was not made.
+#[derive(Debug)]
+pub(crate) enum NotSent {
+    Refused(Refused),
+    Overflow(Overflow),
+    Tripped(Tripped),
+}
+
+impl NotSent {
+    /// Whether another upstream is to be tried. Not after an overflow: too many calls would only be too many there.
+    pub(crate) fn fails_over(&self) -> bool {
+        matches!(self, NotSent::Refused(_) | NotSent::Tripped(_))
+    }
+}
+
+impl<E> From<NotSent> for CallError<E> {
+    fn from(not_sent: NotSent) -> CallError<E> {
+        match not_sent {
+            NotSent::Refused(refused) => CallError::Refused(refused),
+            NotSent::Overflow(overflow) => CallError::Overflow(overflow),
+            NotSent::Tripped(tripped) => CallError::Tripped(tripped),
+        }
+    }
+}
+
+impl From<Refused> for NotSent {
+    fn from(refused: Refused) -> NotSent {
+        NotSent::Refused(refused)
+    }
+}
+
+impl<'a> Tries<'a> {
+    /// A call that is tried once.
+    pub(crate) fn once(lane: &'a Lane, started: Instant) -> Tries<'a> {
+        let deadline = started + lane.settings().request_timeout;
+        Tries { lane, started, deadline, repeatable: false, waits: None, retried: 0 }
+    }
+
+    /// A call that may be retried, as far as the lane's settings say.
+    pub(crate) fn many(lane: &'a Lane, started: Instant) -> Tries<'a> {
+        Tries { repeatable: true, ..Tries::once(lane, started) }
+    }
+
+    /// Until when the whole call may take.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Asks whoever has a say whether a try may be made, and waits for room.
+    pub(crate) async fn enter(&mut self) -> Result<Try<'a>, NotSent> {
+        let breaker = self.lane.breaker();
+        // While it is not calm a share is admitted by chance: a call draws once, before it waits.
+        let was_calm = breaker.is_calm();
+        let _permit = breaker.admit()?;
+        let local = self.lane.guards().local.as_ref();
+        if let Some(retry_after) = local.and_then(Local::refuses) {
+            return Err(self.tripped(retry_after));
+        }
+        let place = self.find_room().await?;
+        if was_calm && place.as_ref().is_some_and(|place| place.waited) {
+            let _permit = breaker.admit()?;
+        }
+        let ticket = match local.map(Local::admit) {
+            None => None,
+            Some(Ok(ticket)) => Some(ticket),
+            Some(Err(retry_after)) => return Err(self.tripped(retry_after)),
+        };
+        self.begin_retrying();
+        let in_flight = breaker.calls().stripe().begin();
+        Ok(Try { lane: self.lane, deadline: self.deadline, in_flight, ticket, _place: place })
+    }
+
+    /// Only a call that is made earns the budget anything: what is refused is no traffic that retries may be a share of.
+    fn begin_retrying(&mut self) {
+        if self.repeatable && self.waits.is_none() {
+            self.waits = self.lane.guards().retrying.as_ref().map(Retrying::begin);
+        }
+    }
+
+    async fn find_room(&self) -> Result<Option<Place<'a>>, NotSent> {
+        let Some(room) = &self.lane.guards().room else { return Ok(None) };
+        let asked = Instant::now();
+        let found = room.enter(self.deadline, self.lane.breaker().tally().waiting()).await;
+        found.map(Some).map_err(|full| {
+            let breaker = self.lane.breaker();
+            breaker.calls().stripe().refuse(Ended::Overflow);
+            let waited = (full == Full::InVain).then(|| asked.elapsed());
+            let max_concurrent = room.bounds.max_concurrent;
+            NotSent::Overflow(Overflow { breaker: breaker.id().clone(), max_concurrent, waited })
+        })
+    }
+
+    fn tripped(&self, retry_after: Duration) -> NotSent {
+        let breaker = self.lane.breaker();
+        breaker.calls().stripe().refuse(Ended::Tripped);
+        NotSent::Tripped(Tripped { breaker: breaker.id().clone(), retry_after })
+    }
+
+    /// After a try that ended so: whether another one is to be made. Waits until it is time for it.
+    pub(crate) async fn again(&mut self, ended: Ended) -> bool {
+        let may = matches!(ended, Ended::Failure | Ended::Timeout);
+        let (Some(waits), Some(retrying)) = (&mut self.waits, &self.lane.guards().retrying) else {
+            return false;
+        };
+        if !may || self.retried >= retrying.retries_max {
+            return false;
+        }
+        let wait = waits.next_backoff();
+        if wait.deadline() >= self.deadline {
+            return false;
+        }
+        let tally = self.lane.breaker().tally();
+        if !retrying.withdraw() {
+            tally.aside(Aside::RetryWithheld);
+            return false;
+        }
+        wait.await;
+        tally.aside(Aside::Retry);
+        self.retried += 1;
+        true
+    }
+
+    /// Goes over to another lane, which has what is left of the time.
+    pub(crate) fn fail_over<'b>(&self, second: &'b Lane) -> Tries<'b> {
+        self.lane.breaker().tally().aside(Aside::Failover);
+        Tries { repeatable: self.repeatable, ..Tries::once(second, self.started) }
+    }
+}
+
+/// One try that may be made.
+pub(crate) struct Try<'a> {
+    lane: &'a Lane,
+    deadline: Instant,
+    in_flight: InFlight<'a>,
+    ticket: Option<Ticket<'a>>,
+    _place: Option<Place<'a>>,
+}
+
+impl Try<'_> {
+    /// Makes the call. Yields its end for the caller, and as it was judged.
+    pub(crate) async fn run<T, E, C>(
+        self,
+        call: impl Future<Output = Result<T, E>>,
+        classify: &C,
+    ) -> (Result<T, CallError<E>>, Ended)
+    where
+        C: Classify<Result<T, E>>,
+    {
+        let breaker = self.lane.breaker();
+        let class = breaker.class();
+        let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
+        let started = Instant::now();
+        let (timeout, until) = self.limit(started);
+        let result = tokio::time::timeout_at(until, call).instrument(span.clone()).await;
+        let took = started.elapsed();
+        let (result, ended) = match result {
+            Err(_) => {
+                let after = until.duration_since(started);
+                let timed_out = TimedOut { breaker: breaker.id().clone(), timeout, after };
+                (Err(CallError::TimedOut(timed_out)), Ended::Timeout)
+            }
+            Ok(result) => {
+                let ended = match classify.classify(&result) {
+                    Outcome::Success => Ended::Success,
+                    Outcome::Failure => Ended::Failure,
+                };
+                (result.map_err(CallError::Failed), ended)
+            }
+        };
+        span.record("outcome", ended.word());
+        self.end(ended, took);
+        (result, ended)
+    }
+
+    /// Which limit ends this try, and when.
+    fn limit(&self, started: Instant) -> (Timeout, Instant) {
+        match self.lane.settings().try_timeout {
+            Some(each) if started + each < self.deadline => (Timeout::Try, started + each),
+            _ => (Timeout::Request, self.deadline),
+        }
+    }
+
+    fn end(self, ended: Ended, took: Duration) {
+        self.in_flight.end_after(ended, took);
+        let Some(why) = self.ticket.and_then(|ticket| ticket.end(ended, took)) else { return };
+        let breaker = self.lane.breaker();
+        breaker.tally().aside(Aside::LocalTrip);
+        let open_ms = self.lane.settings().local.map(|rules| rules.open_for.as_millis());
+        tracing::warn!(
+            breaker = %breaker.id(), class = breaker.class(), why = %why, open_ms,
+            "this process stops calling by itself; the fleet's breaker is not touched"
+        );
+    }
+}
