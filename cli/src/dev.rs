@@ -83,8 +83,8 @@ pub(crate) async fn run(redis: RedisChoice, breakers: Option<PathBuf>) -> Result
 
 fn tell(stack: &Stack, keep: &Keep, door: &str) -> Result<(), BoxError> {
     let flags = match keep {
-        Keep::Memory => "in memory (--redis auto lets other processes follow)",
-        Keep::Redis(url) => url,
+        Keep::Memory => "in memory (--redis auto lets other processes follow)".to_owned(),
+        Keep::Redis(url) => without_login(url),
     };
     writeln!(
         std::io::stdout(),
@@ -107,6 +107,14 @@ fn tell(stack: &Stack, keep: &Keep, door: &str) -> Result<(), BoxError> {
         directive = stack.directive(),
     )?;
     Ok(())
+}
+
+/// A Redis URL as it may be shown: what stands before the @, and the options, may hold a password.
+fn without_login(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    let (scheme, place) = url.split_once("://").unwrap_or(("", url));
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    format!("{scheme}://{place}")
 }
 
 type Answer = (StatusCode, Json<Value>);
@@ -157,4 +165,20 @@ async fn state(State(stack): State<Arc<Stack>>, Path(id): Path<String>) -> Answe
 
 pub(crate) fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = String> + 'a {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_login;
+
+    #[test]
+    fn a_shown_url_holds_no_password() {
+        for (url, shown) in [
+            ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+            ("rediss://app:p@ss@h/1", "rediss://h/1"),
+            ("redis+sentinel://:a@h,i:7/m/0?sentinel_password=b", "redis+sentinel://h,i:7/m/0"),
+        ] {
+            assert_eq!(without_login(url), shown);
+        }
+    }
 }

@@ -29,7 +29,7 @@ struct Arguments {
 enum Command {
     /// Watch the whole path at work on this machine: a bank fails, its breaker opens, and closes again.
     Demo {
-        /// Keep the flags in this Redis instead of memory: redis://… or rediss://…
+        /// Keep the flags in this Redis instead of memory: redis://… or redis+sentinel://…, rediss for TLS
         #[arg(long, value_name = "URL")]
         redis: Option<String>,
         /// Instead of the story, feed one Lambda event (SNS or SQS records, JSON) to the function and tell what came of it.

@@ -7,7 +7,8 @@ use crate::names::UnknownBreaker;
 use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use crate::transitions::Transitions;
-use cutout_flags::{Follower, Store, StoreError};
+
+use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,8 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn start(store: Arc<dyn Store>, memory: Arc<Memory>) -> Tasks {
-        let follower = Follower::new(store, Arc::clone(&memory) as _);
+    fn start(store: Arc<dyn Store>, memory: Arc<Memory>, clock: LocalClock) -> Tasks {
+        let follower = Follower::with_clock(store, Arc::clone(&memory) as _, clock);
         let running = vec![tokio::spawn(follower.run()), tokio::spawn(look_around(Arc::clone(&memory)))];
         Tasks { memory, running }
     }
@@ -81,7 +82,7 @@ pub struct Health {
 }
 
 impl Client {
-    /// A client of the store at `url`: `redis://…` or `rediss://…` (with TLS, install a rustls crypto provider first).
+    /// A client of the store at `url`: `redis://…`, `redis+sentinel://…`, or `rediss` for TLS (install a rustls crypto provider first).
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Source::Url(url.into()))
     }
@@ -170,6 +171,7 @@ pub struct ClientBuilder {
     require_store: bool,
     max_staleness: MaxStaleness,
     max_staleness_of: BTreeMap<String, MaxStaleness>,
+    clock: LocalClock,
 }
 
 /// Why a client did not start.
@@ -202,6 +204,7 @@ impl ClientBuilder {
             require_store: false,
             max_staleness: MaxStaleness::default(),
             max_staleness_of: BTreeMap::new(),
+            clock: LocalClock::default(),
         }
     }
 
@@ -260,6 +263,12 @@ impl ClientBuilder {
         Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
     }
 
+    /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
+    pub fn clock(mut self, clock: LocalClock) -> ClientBuilder {
+        self.clock = clock;
+        self
+    }
+
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
     /// answer must not keep a payment service from starting. A store that refuses, as with a wrong password, is not waited for.
     /// Without an answer calls flow, the names are checked when it comes, and [`Client::health`] tells;
@@ -277,7 +286,7 @@ impl ClientBuilder {
         };
         let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
         let contact = memory.contact();
-        let tasks = Tasks::start(store, Arc::clone(&memory));
+        let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
         let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
         if let Some(problem) = no_store(contact, self.start_timeout).await {
             if self.require_store {

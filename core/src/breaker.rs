@@ -7,6 +7,7 @@
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
+mod heard;
 mod person;
 mod policy;
 mod published;
@@ -17,6 +18,7 @@ use crate::hint;
 use crate::observation::Observation;
 use crate::report::NotifiedTransition;
 use crate::tags::Tags;
+pub use heard::{Asks, Heard};
 pub use person::{Act, Hold, Order, Override, Pause};
 pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};
@@ -205,6 +207,8 @@ impl Breaker {
         now_ms: i64,
     ) -> Vec<Transition> {
         let mut transitions = self.advance(policy, hold, now_ms);
+        // Hints also lapse under an override, which lets time bring nothing else.
+        self.hints.retain(|_, hint| hint.until_ms > now_ms);
         let forced = |state, since_ms, until_ms| {
             let (by, why) = (order.by.clone(), order.why.clone());
             Some(Override { state, by, why, since_ms, until_ms }).filter(|forced| forced.holds_at(now_ms))
@@ -240,6 +244,18 @@ impl Breaker {
     #[must_use]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What each group of each monitor says, as last observed.
+    #[must_use]
+    pub fn signals(&self) -> &BTreeMap<SignalId, Signal> {
+        &self.signals
+    }
+
+    /// The hints that no report has seen past and that have not lapsed.
+    #[must_use]
+    pub fn hints(&self) -> &BTreeMap<SignalId, Hint> {
+        &self.hints
     }
 
     /// A person's decision in force, if there is one.

@@ -29,6 +29,13 @@ impl Family {
         new - taken
     }
 
+    /// The same without one of its breakers, for a decision on that one: while it is not closed it has a place already, even
+    /// if it closes on its way to opening again.
+    #[must_use]
+    pub fn without(self, is_closed: bool) -> Family {
+        Family { not_closed: self.not_closed.saturating_sub(u64::from(!is_closed)), ..self }
+    }
+
     /// What keeps one more of its breakers from being opened by a signal; none: nothing.
     #[must_use]
     pub fn hold(&self, policy: &Policy) -> Option<Hold> {
@@ -68,6 +75,9 @@ mod tests {
         assert_eq!([1, 2, 3, 4, 10].map(opened_of), [1, 2, 1, 2, 5]);
         assert_eq!(Family { known: 10, not_closed: 9 }.hold(&policy(ALL_PPM, 100)), None);
         assert_eq!(Family { known: 3, not_closed: 0 }.hold(&policy(0, 100)), Some(Hold::MaxOpen));
+        let full = Family { known: 4, not_closed: 4 };
+        assert_eq!(full.without(false).hold(&policy(ALL_PPM, 100)), None, "it has a place");
+        assert_eq!(full.without(true), full);
     }
 
     #[test]

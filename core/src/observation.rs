@@ -27,18 +27,16 @@ pub struct Observation {
 
 impl Observation {
     /// Whether this one replaces `stored`: by `changed_at`, then `as_of`; equal in both, by `weight`, in which the
-    /// caller lets what fires outweigh what does not. Without a `changed_at` on either side, `as_of` alone.
+    /// caller lets what fires outweigh what does not. Without a `changed_at` the group has not changed yet, which was
+    /// before any change; without one on both sides `as_of` decides.
     #[must_use]
     pub fn supersedes<W: Ord>(&self, stored: &Observation, weight: impl Fn(&Observation) -> W) -> bool {
         let later_by_ms = self.as_of_ms.saturating_sub(stored.as_of_ms);
         if later_by_ms.saturating_abs() > READ_LAG_LIMIT_SECS * 1000 {
             return later_by_ms > 0;
         }
-        let changes = self.changed_at_ms.zip(stored.changed_at_ms);
-        let by_change = changes.map_or(std::cmp::Ordering::Equal, |(own, other)| own.cmp(&other));
-        let own = (self.as_of_ms, weight(self), &self.status);
-        let other = (stored.as_of_ms, weight(stored), &stored.status);
-        by_change.then(own.cmp(&other)).is_gt()
+        let own = (self.changed_at_ms, self.as_of_ms, weight(self), &self.status);
+        own > (stored.changed_at_ms, stored.as_of_ms, weight(stored), &stored.status)
     }
 }
 
@@ -79,9 +77,29 @@ mod tests {
     }
 
     #[test]
-    fn without_a_change_time_on_either_side_the_answer_decides() {
-        assert!(supersedes(&seen(Ok, None, 61), &seen(Alert, Some(60), 60)));
-        assert!(!supersedes(&seen(Ok, Some(99), 60), &seen(Alert, None, 61)));
+    fn a_group_without_a_change_time_has_not_changed_yet() {
+        let (lagging, first) = (seen(Ok, None, 70), seen(Alert, Some(63), 68));
+        assert!(supersedes(&first, &lagging) && !supersedes(&lagging, &first));
+        assert!(
+            supersedes(&seen(Ok, None, 61), &seen(Alert, None, 60)),
+            "a composite monitor tells no time ever"
+        );
+        assert!(supersedes(&seen(Ok, None, 189), &first), "beyond the read lag it was created again");
+    }
+
+    #[test]
+    fn within_the_read_lag_the_newest_of_three_is_the_same_in_every_order() {
+        // Read at 70 and 75 with lags of 25 s and 20 s, and at 65 with none: the first change at 50, the second at 60.
+        let all = [seen(Ok, None, 70), seen(Alert, Some(50), 75), seen(Ok, Some(60), 65)];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut stored = all[order[0]].clone();
+            for nth in order {
+                if supersedes(&all[nth], &stored) {
+                    stored = all[nth].clone();
+                }
+            }
+            assert_eq!(stored, all[2], "{order:?}");
+        }
     }
 
     #[test]

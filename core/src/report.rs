@@ -38,6 +38,21 @@ pub struct Callback {
     pub event: Option<Event>,
 }
 
+impl Callback {
+    /// Whether the report shows what the notification tells: the group that it names, or the only one, has the status that
+    /// the transition leads to. Also true where that cannot be said.
+    #[must_use]
+    pub fn shows_what_was_told(&self) -> bool {
+        let (Some(told), Some(report)) = (&self.notified, &self.report) else { return true };
+        let Some(status) = told.transition.leads_to() else { return true };
+        let is_named = |group: &&Group| match &told.tags {
+            Some(tags) => group.tags.includes(tags),
+            None => report.groups.len() == 1,
+        };
+        report.groups.iter().filter(is_named).all(|group| group.status == status)
+    }
+}
+
 /// The value of [`Inventory::schema`] that this version writes and reads.
 pub const INVENTORY_SCHEMA: &str = "cutout.inventory/1";
 
@@ -94,6 +109,19 @@ pub enum NotifiedTransition {
     /// Not known, or a test message.
     #[serde(other)]
     Unknown,
+}
+
+impl NotifiedTransition {
+    /// The status that a group has after it; none where it may have several.
+    fn leads_to(self) -> Option<Status> {
+        match self {
+            NotifiedTransition::Alert => Some(Status::Alert),
+            NotifiedTransition::Warn => Some(Status::Warn),
+            NotifiedTransition::Recovery => Some(Status::Ok),
+            NotifiedTransition::NoData => Some(Status::NoData),
+            NotifiedTransition::Renotify | NotifiedTransition::Unknown => None,
+        }
+    }
 }
 
 /// All groups of one monitor, as Datadog answered at one moment.
@@ -260,6 +288,29 @@ mod tests {
         let callback: Callback = serde_json::from_value(body.clone()).unwrap();
         assert_eq!(serde_json::to_value(&callback).unwrap(), body);
         assert_eq!(callback.report.unwrap().latest_change_ms(), Some(1_795_223_705_000));
+    }
+
+    #[test]
+    fn a_report_shows_what_was_told_if_the_named_group_or_the_only_one_does() {
+        let shows = |transition: &str, tags: Option<&str>, groups: &[(&str, &str)]| {
+            let groups = groups.iter().map(|(name, status)| {
+                serde_json::json!({"name": name, "tags": Tags::parse(name), "status": status})
+            });
+            let callback: Callback = serde_json::from_value(serde_json::json!({
+                "schema": CALLBACK_SCHEMA, "source": "", "reason": "notification", "to": "", "monitor_id": 1,
+                "notified": {"at": "2026-11-21T01:15:20Z", "transition": transition, "tags": tags.map(Tags::parse)},
+                "report": {"as_of": "2026-11-21T01:15:18Z", "monitor": {}, "groups": groups.collect::<Vec<_>>()},
+            }))
+            .unwrap();
+            callback.shows_what_was_told()
+        };
+        let two = [("bank:1,env:prod", "Alert"), ("bank:2,env:prod", "OK")];
+        assert!(shows("alert", Some("bank:1"), &two) && !shows("recovery", Some("bank:1"), &two));
+        assert!(shows("recovery", Some("bank:2,env:prod"), &two) && !shows("no_data", Some("bank:2"), &two));
+        assert!(shows("alert", Some("bank:3"), &two), "a group that is not there can show nothing");
+        assert!(shows("recovery", None, &two), "of several groups none is named");
+        assert!(!shows("warn", None, &[("*", "OK")]) && shows("warn", None, &[("*", "Warn")]));
+        assert!(shows("renotify", Some("bank:1"), &two) && shows("unknown", Some("bank:1"), &two));
     }
 
     #[test]

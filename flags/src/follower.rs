@@ -5,6 +5,7 @@
 //!
 //! Left out: what is done with the flags (the sink), and what a snapshot means (`table`).
 
+use crate::clock::LocalClock;
 use crate::store::{Change, Epoch, Position, Store, StoreError};
 use crate::table::{FlagTable, Step, Update};
 use cutout_core::{Declared, Pause};
@@ -26,6 +27,9 @@ pub const BACKOFF_MIN_MS: u64 = 50;
 pub const BACKOFF_MAX_MS: u64 = 2_000;
 /// The longest wait before a snapshot that a gap asks for: all followers see the same gap at the same moment.
 pub const GAP_PAUSE_MAX_MS: u64 = 100;
+
+/// The counter of losses: how often the store came back without data that the follower had seen.
+pub const LOSSES_METRIC: &str = "cutout_store_losses_total";
 
 /// Who wants to know. Called by the follower's task, in the order in which things happened; must not block.
 pub trait Sink: Send + Sync {
@@ -66,6 +70,7 @@ pub struct Follower {
     offset_ms: i64,
     /// Errors since the last good read of the stream.
     failures: u32,
+    clock: LocalClock,
     /// The table's clock starts here; it never goes back, as the system's may.
     started: Instant,
 }
@@ -83,8 +88,14 @@ impl Follower {
     /// A follower of `store` that tells `sink`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Follower {
+        Follower::with_clock(store, sink, LocalClock::default())
+    }
+
+    /// The same by a clock of one's own.
+    #[must_use]
+    pub fn with_clock(store: Arc<dyn Store>, sink: Arc<dyn Sink>, clock: LocalClock) -> Follower {
         let (table, started) = (FlagTable::default(), Instant::now());
-        Follower { store, sink, table, offset_ms: 0, failures: 0, started }
+        Follower { store, sink, table, offset_ms: 0, failures: 0, clock, started }
     }
 
     /// Follows for ever.
@@ -112,7 +123,7 @@ impl Follower {
         let snapshot = self.store.snapshot().await?;
         // The store looked at its clock somewhere between question and answer: take the middle.
         let half_trip_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
-        self.offset_ms = snapshot.now_ms.saturating_sub(crate::local_ms().saturating_sub(half_trip_ms));
+        self.offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(half_trip_ms));
         let position = snapshot.position.clone();
         let losses = self.table.losses();
         let updates = self.table.snapshot(snapshot, self.now_ms());
@@ -120,6 +131,7 @@ impl Follower {
             tracing::warn!(
                 "the store of flags lost its data: flags stay as they were last known, for two minutes at most"
             );
+            metrics::counter!(LOSSES_METRIC).increment(1);
         }
         self.tell(&updates);
         Ok(position)
@@ -160,7 +172,7 @@ impl Follower {
             self.sink.update(updates);
         }
         self.sink.synced(&Synced {
-            local_ms: crate::local_ms(),
+            local_ms: self.clock.now_ms(),
             offset_ms: self.offset_ms,
             declared: self.table.declared().cloned(),
             losses: self.table.losses(),
@@ -204,6 +216,52 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MemoryStore, Publish, Write};
+    use cutout_core::{Breaker, BreakerId, Flag, State};
+    use std::sync::Mutex;
+
+    /// What a sink was told, counted.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<(u64, Vec<BreakerId>, Option<Synced>)>);
+
+    impl Sink for Told {
+        fn update(&self, updates: &[Update]) {
+            self.0.lock().unwrap().1.extend(updates.iter().map(|update| update.id.clone()));
+        }
+
+        fn synced(&self, at: &Synced) {
+            let mut told = self.0.lock().unwrap();
+            told.0 += 1;
+            told.2 = Some(at.clone());
+        }
+
+        fn failed(&self, error: &StoreError) {
+            panic!("{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_hours_of_silence_it_still_follows() {
+        const HOURS: u64 = 12;
+        let (store, told) = (MemoryStore::new(), Arc::new(Told::default()));
+        let term = store.declare(&Declared::default()).await.unwrap();
+        let following = tokio::spawn(Follower::new(Arc::new(store.clone()), Arc::clone(&told) as _).run());
+        tokio::time::sleep(Duration::from_hours(HOURS)).await;
+        let (answers, changed, _) = told.0.lock().unwrap().clone();
+        let reads = HOURS * 3_600_000 / TAIL_WAIT_MS;
+        assert!((reads..reads * 11 / 10).contains(&answers), "it asked {answers} times in {HOURS} h");
+        assert_eq!(changed, []);
+
+        let id = BreakerId::new("bank", &["0001"]);
+        let flag = Some(Publish::Change(Flag { state: State::Open, ..Flag::default() }));
+        let (record, audit) = (Breaker::new(1), Vec::new());
+        let write = Write::Breaker { id: id.clone(), expected: 0, record, flag, not_closed_by: 1, audit };
+        store.commit(&term, &[write]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (_, changed, synced) = told.0.lock().unwrap().clone();
+        assert_eq!((changed, synced.unwrap().losses), (vec![id], 0), "at once, without a snapshot");
+        following.abort();
+    }
 
     #[test]
     fn waits_stay_within_their_bounds() {

@@ -6,6 +6,8 @@
 //!
 //! Left out: every decision (`cutout-core`).
 
+pub mod audit;
+mod clock;
 pub mod follower;
 pub mod memory;
 mod redis;
@@ -13,23 +15,26 @@ pub mod store;
 pub mod table;
 
 pub use self::redis::RedisStore;
+pub use audit::{
+    AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
+};
+pub use clock::LocalClock;
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta,
-    PUBLISHED_VERSION, Position, Publish, Published, Read, Snapshot, Store, StoreError, Stored, Term,
-    WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, PUBLISHED_VERSION, Position,
+    Publish, Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX,
+    Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// The URL of a store in this process's memory.
 pub const MEMORY_URL: &str = "memory:";
 
-/// The store at `url`: `redis://…`, `rediss://…` (install a rustls crypto provider first) or [`MEMORY_URL`], which
-/// makes a new, empty one at each call. Does not connect.
+/// The store at `url`: that of a Redis as [`RedisStore::new`] takes it, or [`MEMORY_URL`], which makes a new, empty one at
+/// each call. Does not connect.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] if `url` or `scope` cannot be used; see [`RedisStore::new`].
@@ -38,10 +43,4 @@ pub fn open(url: &str, scope: &str) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(MemoryStore::new()));
     }
     Ok(Arc::new(RedisStore::new(url, scope)?))
-}
-
-/// The local clock, Unix milliseconds.
-fn local_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

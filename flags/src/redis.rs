@@ -3,28 +3,38 @@
 //! Reads are one round trip, writes one small script that compares and sets; what a breaker's state should be is
 //! never decided here or there. `docs/redis.md` tells readers of other languages what stands where.
 //!
-//! Left out: Redis Cluster and Sentinel discovery (give it the primary's name), retries (the callers').
+//! Where the primary is, also behind sentinels and in a cluster, is the matter of `route`. Left out: retries (the callers').
 
 mod connection;
 mod errors;
 mod forms;
+mod redirect;
+mod role;
+mod route;
+mod sentinel;
+mod url;
 
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditKept, Audited};
 use crate::follower::chain;
 use crate::store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Position,
-    Publish, Read, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
+    Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
 use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
-use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
+use forms::{
+    Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
+};
 use redis::streams::{StreamRangeReply, StreamReadReply};
-use redis::{Client, Pipeline, RedisError, Script, ScriptInvocation};
+use redis::{Pipeline, RedisError, Script, ScriptInvocation};
+use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The place of `breakers` among the script's KEYS.
@@ -41,37 +51,43 @@ pub struct RedisStore {
     blocking: Blocking,
     commit: Script,
     declare: Script,
+    pause: Script,
+    audit_kept: Mutex<AuditKept>,
 }
 
 impl RedisStore {
-    /// The scope `scope` in the Redis at `url` (`redis://…`, or `rediss://…` with TLS). Does not connect.
+    /// The scope `scope` in the Redis that `url` leads to: `redis://[user[:password]@]host[:port][/number]`, or
+    /// `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/primary[/number]`; `rediss` with TLS. The host may be
+    /// any node of a cluster. Does not connect.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] if `url` is not a Redis URL, or is one with TLS and the process has no rustls crypto
+    /// [`StoreError::Unusable`] if `url` is none of these, or is one with TLS and the process has no rustls crypto
     /// provider, or `scope` is not spelled like a breaker's name.
     pub fn new(url: &str, scope: &str) -> Result<RedisStore, StoreError> {
-        let unusable = |setting, problem| StoreError::Unusable { setting, problem };
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(unusable("URL", "it has to start with redis:// or rediss://"));
-        }
-        // The cause may quote the URL, and with it a password.
-        let client = Client::open(url)
-            .map_err(|_| unusable("URL", "it has to be redis[s]://[user[:password]@]host[:port][/number]"))?;
+        let start = url::parse(url);
+        let mut mistakes = start.as_ref().err().cloned().unwrap_or_default();
         // Without one the first connection would panic, in the middle of whoever follows the flags.
-        if url.starts_with("rediss://") && CryptoProvider::get_default().is_none() {
+        if url::wants_tls(url) && CryptoProvider::get_default().is_none() {
             let problem =
                 "rediss:// needs a process-wide rustls crypto provider: call its install_default() first";
-            return Err(unusable("URL", problem));
+            mistakes.push(Mistake { setting: Setting::Url, problem });
         }
         if !is_breaker_name(scope) {
-            return Err(unusable("scope", "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first"));
+            let problem = "it has to be 1 to 100 of a-z 0-9 . _ -, a letter or digit first";
+            mistakes.push(Mistake { setting: Setting::Scope, problem });
         }
+        let (Ok(start), true) = (start, mistakes.is_empty()) else {
+            return Err(StoreError::Unusable { mistakes });
+        };
+        let route = Arc::new(Route::new(start));
         Ok(RedisStore {
             keys: Keys::new(scope),
-            shared: Shared::new(client.clone()),
-            blocking: Blocking::new(client),
+            shared: Shared::new(Arc::clone(&route)),
+            blocking: Blocking::new(route),
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
+            pause: Script::new(include_str!("redis/pause.lua")),
+            audit_kept: Mutex::default(),
         })
     }
 
@@ -233,13 +249,14 @@ impl Store for RedisStore {
 
     async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
-        let audit_from_ms = crate::local_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
+        let kept = self.audit_kept();
+        let audit_from_ms = crate::clock::system_ms().saturating_sub(kept.age_ms).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
             let mut script = self.commit.prepare_invoke();
             script.key(meta).key(flags).key(changes).key(breakers).key(monitors).key(families).key(audit);
             script.arg(term.epoch.as_str()).arg(term.revision);
-            script.arg(CHANGES_KEPT).arg(AUDIT_KEPT).arg(audit_from_ms);
+            script.arg(CHANGES_KEPT).arg(kept.entries).arg(audit_from_ms);
             for write in part {
                 self.add_write(&mut script, &term.epoch, write)?;
             }
@@ -254,9 +271,10 @@ impl Store for RedisStore {
     async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
         let Keys { meta, audit, .. } = &self.keys;
         let entry = json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?;
+        let kept = self.audit_kept().entries;
         // In this order: a pause without its audit entry would be worse than the entry alone.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("MULTI").ignore().cmd("XADD").arg(audit).arg("MAXLEN").arg("~").arg(AUDIT_KEPT).arg("*");
+        pipeline.cmd("MULTI").ignore().cmd("XADD").arg(audit).arg("MAXLEN").arg("~").arg(kept).arg("*");
         pipeline.arg("breaker").arg("").arg("entry").arg(entry).ignore();
         match pause {
             Some(pause) => pipeline.cmd("HSET").arg(meta).arg("pause").arg(json(meta, pause)?).ignore(),
@@ -264,6 +282,52 @@ impl Store for RedisStore {
         };
         pipeline.cmd("EXEC").ignore();
         self.ask("pausing", pipeline).await
+    }
+
+    async fn replace_pause(
+        &self,
+        expected: Option<&Pause>,
+        pause: Option<&Pause>,
+        cause: &Cause,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let Keys { meta, audit, .. } = &self.keys;
+        let text = |pause: Option<&Pause>| pause.map_or(Ok(String::new()), |pause| json(meta, pause));
+        let mut script = self.pause.prepare_invoke();
+        script.key(meta).key(audit).arg(text(expected)?).arg(text(pause)?);
+        script.arg(json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?);
+        script.arg(self.audit_kept().entries);
+        self.run("pausing", &script).await
+    }
+
+    async fn flags(&self, ids: &[BreakerId]) -> Result<Vec<Option<Published>>, StoreError> {
+        let mut pipeline = redis::pipe();
+        // HMGET without fields is an error; HMGET of a field that nothing has keeps the answer's shape.
+        let fields = ids.iter().map(BreakerId::as_str).chain([""]).collect::<Vec<_>>();
+        pipeline.cmd("HMGET").arg(&self.keys.flags).arg(fields);
+        let (found,): (Vec<Option<Vec<u8>>>,) = self.ask("reading flags", pipeline).await?;
+        Ok(ids.iter().zip(found).map(|(id, json)| parse_published(id, &json?)).collect())
+    }
+
+    async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
+        let (command, start, end) = match from {
+            AuditFrom::Before(None) => ("XREVRANGE", "+".to_owned(), "-"),
+            AuditFrom::Before(Some(place)) => ("XREVRANGE", format!("({place}"), "-"),
+            AuditFrom::After(place) => ("XRANGE", format!("({place}"), "+"),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd(command).arg(&self.keys.audit).arg(start).arg(end);
+        pipeline.arg("COUNT").arg(count.min(AUDIT_PER_READ_MAX));
+        let (found,): (StreamRangeReply,) = self.ask("reading the audit stream", pipeline).await?;
+        Ok(found.ids.iter().filter_map(parse_audited).collect())
+    }
+
+    fn keep_audit(&self, kept: AuditKept) {
+        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn audit_kept(&self) -> AuditKept {
+        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
@@ -307,8 +371,9 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        // A request for a key of the scope, so that in a cluster the node that holds it answers.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("PING").ignore();
+        pipeline.cmd("HGET").arg(&self.keys.meta).arg("epoch").ignore();
         self.ask("asking whether it is there", pipeline).await
     }
 }
@@ -333,22 +398,27 @@ mod tests {
 
     #[test]
     fn unusable_settings_are_refused_without_a_connection_and_without_telling_the_password() {
-        let cases = [
-            ("http://:hunter2@h", "default", "URL"),
-            ("redis://:hunter2@", "default", "URL"),
-            ("redis://:hunter2@h/x", "default", "URL"),
-            ("redis://:hunter2@h", "", "scope"),
-            ("redis://:hunter2@h", "a}b", "scope"),
+        let cases: [(&str, &str, &[Setting]); 6] = [
+            ("http://:hunter2@h", "default", &[Setting::Url]),
+            ("redis+sentinel://:hunter2@h:x", "default", &[Setting::Url, Setting::Url]),
+            ("redis://:hunter2@h", "", &[Setting::Scope]),
+            ("redis+sentinel://:hunter2@h/m", "a}b", &[Setting::Scope]),
+            ("redis://:hunter2@h/x", "a b", &[Setting::Url, Setting::Scope]),
+            ("redis+sentinel://:hunter2@h", "a b", &[Setting::Url, Setting::Scope]),
         ];
-        for (url, scope, setting) in cases {
+        for (url, scope, expected) in cases {
             let error = RedisStore::new(url, scope).unwrap_err();
             let told = format!("{error} {error:?}");
-            assert!(told.contains(setting) && !told.contains("hunter2"), "{url} {scope}: {told}");
-            assert!(!error.is_retryable());
+            assert!(!told.contains("hunter2") && !error.is_retryable(), "{told}");
+            let StoreError::Unusable { mistakes } = error else { panic!("{told}") };
+            let settings: Vec<Setting> = mistakes.iter().map(|mistake| mistake.setting).collect();
+            assert_eq!(settings, expected, "{url} {scope}: {told}");
         }
         // The only test of this binary that installs one.
-        let error = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap_err();
-        assert!(error.to_string().contains("install_default"), "{error}");
+        for url in ["rediss://:hunter2@h:6380/1", "rediss+sentinel://:hunter2@h/m"] {
+            let error = RedisStore::new(url, "default").unwrap_err();
+            assert!(error.to_string().contains("install_default"), "{error}");
+        }
         rustls::crypto::ring::default_provider().install_default().unwrap();
         let store = RedisStore::new("rediss://:hunter2@h:6380/1", "default").unwrap();
         assert_eq!(format!("{store:?}"), r#"RedisStore { meta: "cutout:{default}:meta", .. }"#);

@@ -211,7 +211,10 @@ impl FlagTable {
         }
         let is_gone = |known: &Known| known.held_until_ms.is_none_or(|until_ms| now_ms >= until_ms);
         let gone = self.flags.extract_if(|id, known| !seen.contains(id) && is_gone(known));
-        updates.extend(gone.map(|(id, _)| Update { id, flag: None }));
+        let mut gone: Vec<BreakerId> = gone.map(|(id, _)| id).collect();
+        // In the order of their names, so that the same snapshots tell the same.
+        gone.sort_unstable();
+        updates.extend(gone.into_iter().map(|id| Update { id, flag: None }));
         updates
     }
 }

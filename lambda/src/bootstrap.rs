@@ -37,7 +37,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     let settings = Settings::read(environment())?;
     let function = &Function::new(settings, Arc::new(SystemResolver))?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
-        function.handle(event.payload, deadline(&event.context)).await.map_err(|error| diagnostic(&error))
+        match function.handle(event.payload, deadline(&event.context)).await {
+            Ok(()) => Ok(None),
+            Err(error) => error.batch_answer().cloned().map(Some).ok_or_else(|| diagnostic(&error)),
+        }
     }))
     .await
 }

@@ -8,6 +8,7 @@
 //! Left out: when to try again. An error says whether that makes sense, the caller knows its deadline.
 
 use crate::guard::{CallbackUrl, Guard, Refused, VettingResolver};
+use crate::trust::{self, TrustError};
 use cutout_core::webhook::{self, Secret};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, dns::Resolve, redirect};
@@ -33,8 +34,11 @@ pub enum CallbacksError {
     /// The process has no TLS provider yet.
     #[error("preparing callbacks: no TLS provider; the program must install one before")]
     NoTlsProvider,
-    /// The HTTP client could not be made, most often because the machine has no CA certificates.
-    #[error("preparing callbacks: the HTTP client; check the CA certificates (SSL_CERT_FILE)")]
+    /// Nobody is trusted.
+    #[error("preparing callbacks: the CA certificates")]
+    Trust(#[from] TrustError),
+    /// The HTTP client could not be made.
+    #[error("preparing callbacks: the HTTP client")]
     Client(#[source] reqwest::Error),
 }
 
@@ -133,7 +137,7 @@ impl Callbacks {
     /// A way out that dials what `guard` lets pass of the answers of `resolver`, and gives each callback `timeout`.
     ///
     /// # Errors
-    /// [`CallbacksError`]: no TLS provider is installed, or no CA certificates are found.
+    /// [`CallbacksError`]: no TLS provider is installed, or the CA certificates cannot be read.
     pub fn new(
         guard: Arc<Guard>,
         resolver: Arc<dyn Resolve>,
@@ -144,6 +148,7 @@ impl Callbacks {
             return Err(CallbacksError::NoTlsProvider);
         }
         let client = Client::builder()
+            .tls_backend_preconfigured(trust::tls()?)
             .dns_resolver(VettingResolver::new(guard, resolver))
             .redirect(redirect::Policy::none())
             .no_proxy()

@@ -16,12 +16,16 @@ pub use error::{ReadError, ReadFailure, Resource};
 pub use list::{ListedMonitor, Listing, PAGE_SIZE, PAGES_MAX, bears};
 pub use site::{Site, UnknownSite};
 
+use crate::function::SetupError;
+use crate::secrets::{Extension, FromSecret, Known, SecretSetting, Source};
+use crate::trust;
 use answer::{EventAnswer, MonitorAnswer};
 use cutout_core::report::{Event, Report};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
@@ -48,7 +52,7 @@ const RATE_LIMIT_RESET_HEADER: &str = "x-ratelimit-reset";
 const RATE_LIMIT_REMAINING_HEADER: &str = "x-ratelimit-remaining";
 
 /// An API or application key. Its `Debug` shows nothing of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(HeaderValue);
 
 impl Key {
@@ -63,6 +67,17 @@ impl Key {
     }
 }
 
+impl FromSecret for Key {
+    fn from_secret(text: &str) -> Result<Key, String> {
+        if text.starts_with('{') {
+            return Err("is a JSON object: keep the key alone, as plain text".to_owned());
+        }
+        let key =
+            Key::new(text).map_err(|_| "holds a character that no key has: copy it again".to_owned())?;
+        if key.0.is_empty() { Err("is empty".to_owned()) } else { Ok(key) }
+    }
+}
+
 /// Which Datadog to read, and with what.
 #[derive(Debug, Clone)]
 pub struct DatadogSettings {
@@ -71,18 +86,23 @@ pub struct DatadogSettings {
     /// `CUTOUT_DATADOG_URL`: another base URL than the site's.
     pub url: Option<Url>,
     /// `DD_API_KEY`.
-    pub api_key: Key,
+    pub api_key: Source<Key>,
     /// `DD_APP_KEY`.
-    pub app_key: Key,
+    pub app_key: Source<Key>,
 }
 
 /// A reader of Datadog. Keep it across invocations: it keeps connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Datadog {
     client: Client,
     base: String,
     site: Site,
+    api_key: SecretSetting<Key>,
+    app_key: SecretSetting<Key>,
 }
+
+/// The keys of one request: of the API, and of the application.
+type Keys = (Known<Key>, Known<Key>);
 
 /// What one GET brought.
 struct Answer {
@@ -93,25 +113,25 @@ struct Answer {
 }
 
 impl Datadog {
-    /// A reader. The process must have installed its rustls crypto provider.
+    /// A reader, whose keys are read through the `extension` if AWS keeps them. The process must have installed its rustls
+    /// crypto provider.
     ///
     /// # Errors
-    /// If the TLS stack cannot be set up.
-    pub fn new(settings: DatadogSettings) -> Result<Datadog, reqwest::Error> {
+    /// [`SetupError`], if the CA certificates or the HTTP client are not to be had.
+    pub fn new(settings: DatadogSettings, extension: Option<Arc<Extension>>) -> Result<Datadog, SetupError> {
         let base = settings.url.map_or_else(|| settings.site.api_url(), String::from);
         let base = base.trim_end_matches('/').to_owned();
-        let headers = [
-            (API_KEY_HEADER, settings.api_key.0),
-            (APP_KEY_HEADER, settings.app_key.0),
-            (ACCEPT, HeaderValue::from_static("application/json")),
-        ];
         let client = Client::builder()
-            .default_headers(HeaderMap::from_iter(headers))
+            .tls_backend_preconfigured(trust::tls().map_err(SetupError::Trust)?)
+            .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
             .user_agent(concat!("cutout/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT);
         let client = if base.starts_with("https:") { client } else { client.no_proxy() };
-        Ok(Datadog { client: client.build()?, base, site: settings.site })
+        let api_key = SecretSetting::new("DD_API_KEY", settings.api_key, extension.clone());
+        let app_key = SecretSetting::new("DD_APP_KEY", settings.app_key, extension);
+        let client = client.build().map_err(SetupError::Datadog)?;
+        Ok(Datadog { client, base, site: settings.site, api_key, app_key })
     }
 
     /// The report of a monitor: all its groups as Datadog tells them now. The last read ends at `until`.
@@ -155,11 +175,49 @@ impl Datadog {
         }
     }
 
+    /// A GET, and one more with other keys where the first ones are refused and have been rotated.
     async fn get(&self, resource: Resource, path: &str, until: Instant) -> Result<Answer, ReadFailure> {
+        let now = Instant::now();
+        let keys = tokio::try_join!(self.api_key.current(now, until), self.app_key.current(now, until));
+        let keys = keys.map_err(ReadFailure::NoKeys)?;
+        match self.get_with(&keys, resource, path, until).await {
+            Err(refused @ ReadFailure::Forbidden { .. }) => match self.renewed(&keys, until).await {
+                Some(keys) => {
+                    tracing::info!(step = "secret", %resource, "Datadog refused the keys: reading with new ones");
+                    self.get_with(&keys, resource, path, until).await
+                }
+                None => Err(refused),
+            },
+            other => other,
+        }
+    }
+
+    /// Keys of which at least one is another than the refused one.
+    async fn renewed(&self, (api_key, app_key): &Keys, until: Instant) -> Option<Keys> {
+        let now = Instant::now();
+        let renewed = tokio::join!(
+            self.api_key.renewed(api_key, now, until),
+            self.app_key.renewed(app_key, now, until)
+        );
+        match renewed {
+            (None, None) => None,
+            (api, app) => Some((api.unwrap_or(api_key.clone()), app.unwrap_or(app_key.clone()))),
+        }
+    }
+
+    async fn get_with(
+        &self,
+        (api_key, app_key): &Keys,
+        resource: Resource,
+        path: &str,
+        until: Instant,
+    ) -> Result<Answer, ReadFailure> {
         let (timeout, limit_bytes) = bounds(resource);
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.header(API_KEY_HEADER, api_key.value.0.clone());
+        let request = request.header(APP_KEY_HEADER, app_key.value.0.clone());
         let read = async {
-            let response = self.client.get(format!("{}{path}", self.base)).send().await;
-            let response = response.map_err(unreachable)?;
+            let response = request.send().await.map_err(unreachable)?;
             judge(&response)?;
             let exhausted = number(&response, RATE_LIMIT_REMAINING_HEADER) == Some(0);
             Ok(Answer {

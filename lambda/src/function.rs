@@ -2,21 +2,25 @@
 //!
 //! [`Function::handle`] takes one event of SNS or SQS, or of a schedule. Nothing here retries: an invocation that ends in
 //! an error is invoked again by AWS, and sending a callback twice changes nothing. So every record and every URL is served
-//! before the errors are told, and a message without a directive costs no read of Datadog.
+//! before the errors are told, and a message without a directive costs no read of Datadog. What a report did not show yet
+//! is read again (`reread`).
 //!
 //! Left out: whether the hint is believed and what the report means; the service decides both.
 
 mod failure;
 mod reconcile;
+mod reread;
 
-pub use failure::{Failure, FailureCause, InvocationError, SetupError, chain};
+pub use failure::{BatchAnswer, Failure, FailureCause, InvocationError, SetupError, chain};
 pub use reconcile::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
+pub use reread::{REREAD_AGE_LIMIT_SECS, REREAD_MARGIN, REREADS_MAX};
 
 use crate::callbacks::Callbacks;
 use crate::datadog::{Datadog, ReadError, bears};
 use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
-use crate::notification::{Notification, Unreadable, notifications};
-use crate::settings::{Settings, SigningSecrets};
+use crate::notification::{Notification, Record, Unreadable, records};
+use crate::secrets::{Extension, SecretSetting};
+use crate::settings::{SIGNING_SECRETS, Settings, SigningSecrets};
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Event, Reason, Report};
 use failure::Failures;
 use futures_util::future::{Either, join_all, select};
@@ -48,8 +52,9 @@ pub struct Function {
     datadog: Datadog,
     guard: Arc<Guard>,
     callbacks: Callbacks,
-    signing: SigningSecrets,
+    signing: SecretSetting<SigningSecrets>,
     managed_tag: String,
+    reread_after: Duration,
 }
 
 impl Function {
@@ -61,9 +66,12 @@ impl Function {
     pub fn new(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Function, SetupError> {
         let guard = Arc::new(Guard::new(settings.guard));
         let callbacks = Callbacks::new(guard.clone(), resolver, settings.callback_timeout)?;
-        let datadog = Datadog::new(settings.datadog).map_err(SetupError::Datadog)?;
-        let (signing, managed_tag) = (settings.signing, settings.reconcile_tag);
-        Ok(Function { datadog, guard, callbacks, signing, managed_tag })
+        let extension = settings.extension.map(Extension::new).transpose()?;
+        let extension = extension.map(Arc::new);
+        let datadog = Datadog::new(settings.datadog, extension.clone())?;
+        let signing = SecretSetting::new(SIGNING_SECRETS, settings.signing, extension);
+        let (managed_tag, reread_after) = (settings.reconcile_tag, settings.reread_after);
+        Ok(Function { datadog, guard, callbacks, signing, managed_tag, reread_after })
     }
 
     /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
@@ -74,10 +82,12 @@ impl Function {
         if reconcile::is_asked_by(&event) {
             return self.reconcile(deadline).await;
         }
-        let records = notifications(event).into_iter().map(|record| self.handle_record(record, deadline));
-        let failures =
-            stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).map(stream::iter).flatten();
-        InvocationError::of(failures.collect().await)
+        let records = records(event).into_iter().map(|Record { sqs_id, notification }| async move {
+            (sqs_id, self.handle_record(notification, deadline).await)
+        });
+        InvocationError::of_records(
+            stream::iter(records).buffer_unordered(RECORDS_AT_ONCE_MAX).collect().await,
+        )
     }
 
     async fn handle_record(
@@ -110,6 +120,7 @@ impl Function {
                 self.note_unmanaged(monitor_id, report.as_ref());
                 let callback = fitting(callback(monitor_id, notification, report, event), &mut failures);
                 self.deliver(&urls, &callback, deadline, &mut failures).await;
+                self.read_again(&urls, callback, deadline, &mut failures).await;
             }
         }
         failures.told()
@@ -176,9 +187,14 @@ impl Function {
         deadline: Instant,
         failures: &mut Failures,
     ) {
+        let signing = match self.signing.current(Instant::now(), deadline).await {
+            Ok(known) => known.value,
+            Err(error) => return failures.note(FailureCause::Signing(error)),
+        };
+        let signing = &signing;
         let deliveries = urls.iter().map(|url| async move {
             let started = Instant::now();
-            self.deliver_to(url, callback, deadline).await.map(|()| started.elapsed())
+            self.deliver_to(url, callback, signing, deadline).await.map(|()| started.elapsed())
         });
         for (url, delivered) in urls.iter().zip(join_all(deliveries).await) {
             match delivered {
@@ -192,16 +208,23 @@ impl Function {
         &self,
         url: &CallbackUrl,
         callback: &Callback,
+        signing: &SigningSecrets,
         deadline: Instant,
     ) -> Result<(), FailureCause> {
         let body = encode(&Callback { to: url.as_str().to_owned(), ..callback.clone() })?;
-        self.post(url, &body, deadline).await
+        self.post(url, &body, signing, deadline).await
     }
 
     /// Signs a body for the host of a URL, and posts it there.
-    async fn post(&self, url: &CallbackUrl, body: &[u8], deadline: Instant) -> Result<(), FailureCause> {
+    async fn post(
+        &self,
+        url: &CallbackUrl,
+        body: &[u8],
+        signing: &SigningSecrets,
+        deadline: Instant,
+    ) -> Result<(), FailureCause> {
         let now_secs = Timestamp::now().as_second();
-        let delivery = self.callbacks.deliver(url, self.signing.of(url.host()), body, now_secs);
+        let delivery = self.callbacks.deliver(url, signing.of(url.host()), body, now_secs);
         match tokio::time::timeout_at(deadline.into(), delivery).await {
             Ok(delivered) => delivered.map_err(FailureCause::Deliver),
             Err(_) => Err(FailureCause::Deadline),

@@ -13,7 +13,9 @@ pub mod datadog;
 pub mod function;
 pub mod guard;
 pub mod notification;
+pub mod secrets;
 pub mod settings;
+pub mod trust;
 
 pub use function::Function;
 pub use settings::Settings;

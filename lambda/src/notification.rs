@@ -46,12 +46,31 @@ pub enum Unreadable {
     Record(#[source] serde_json::Error),
 }
 
+/// One record of a function event.
+#[derive(Debug)]
+pub struct Record {
+    /// The number that SQS gave it, by which it can be told apart in the answer; none for a record of SNS.
+    pub sqs_id: Option<String>,
+    /// What it says.
+    pub notification: Result<Notification, Unreadable>,
+}
+
+/// The records of a function event, in order; a single unreadable one if the event has no list of them.
+pub fn records(event: Value) -> Vec<Record> {
+    match envelope::records(event) {
+        Ok(records) => records.into_iter().map(record).collect(),
+        Err(unreadable) => vec![Record { sqs_id: None, notification: Err(unreadable) }],
+    }
+}
+
 /// The notifications of a function event, one entry a record, in order.
 pub fn notifications(event: Value) -> Vec<Result<Notification, Unreadable>> {
-    match envelope::envelopes(event) {
-        Ok(envelopes) => envelopes.into_iter().map(|envelope| envelope.map(notification)).collect(),
-        Err(unreadable) => vec![Err(unreadable)],
-    }
+    records(event).into_iter().map(|record| record.notification).collect()
+}
+
+fn record(value: Value) -> Record {
+    let sqs_id = envelope::sqs_id(&value);
+    Record { sqs_id, notification: envelope::envelope(value).map(notification) }
 }
 
 fn notification(envelope: Envelope) -> Notification {

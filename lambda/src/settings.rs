@@ -4,20 +4,23 @@
 //! templates of infrastructure write those. A `CUTOUT_…` name that is not known is a mistake, for a misspelt allow list
 //! must not go unseen. No text here ever repeats a value that may be secret.
 //!
-//! Left out: reading secrets from AWS. Their variables are refused by name until they are supported.
+//! Left out: reading secrets that AWS keeps. Here they are only named; see [`secrets`](crate::secrets).
 
 mod signing;
 
 pub use signing::SigningSecrets;
 
-use crate::datadog::{DatadogSettings, Key};
+use crate::datadog::DatadogSettings;
 use crate::guard::{AllowedHostError, GuardSettings};
+use crate::secrets::{ExtensionSettings, FromSecret, PORT_DEFAULT, Reference, Source};
 use cutout_core::Problems;
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use reqwest::header::HeaderValue;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 use url::{Host, Url};
@@ -28,6 +31,10 @@ pub const CALLBACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub const CALLBACK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The longest time for one callback that may be set.
 pub const CALLBACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// How long until what a report did not show yet is read again, unless `CUTOUT_REREAD_AFTER` says otherwise.
+pub const REREAD_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+/// The longest that may be set. Reads of Datadog lag up to half a minute.
+pub const REREAD_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The tag of managed monitors, unless `CUTOUT_RECONCILE_TAG` says otherwise.
 pub const RECONCILE_TAG_DEFAULT: &str = "cutout";
 
@@ -35,27 +42,35 @@ const DD_SITE: &str = "DD_SITE";
 const DD_API_KEY: &str = "DD_API_KEY";
 const DD_APP_KEY: &str = "DD_APP_KEY";
 const DATADOG_URL: &str = "CUTOUT_DATADOG_URL";
-const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
+/// The setting that holds what signs callbacks.
+pub const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
 const CALLBACK_ALLOW: &str = "CUTOUT_CALLBACK_ALLOW";
 const CALLBACK_ALLOW_CIDR: &str = "CUTOUT_CALLBACK_ALLOW_CIDR";
 const CALLBACK_ALLOW_HTTP: &str = "CUTOUT_CALLBACK_ALLOW_HTTP";
 const CALLBACK_TIMEOUT: &str = "CUTOUT_CALLBACK_TIMEOUT";
+const REREAD_AFTER: &str = "CUTOUT_REREAD_AFTER";
 const RECONCILE_TAG: &str = "CUTOUT_RECONCILE_TAG";
 
 /// The names that start with [`OWN_PREFIX`].
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 10] = [
     DATADOG_URL,
     SIGNING_SECRETS,
+    "CUTOUT_SIGNING_SECRETS_SECRET_ARN",
+    "CUTOUT_SIGNING_SECRETS_SSM_NAME",
     CALLBACK_ALLOW,
     CALLBACK_ALLOW_CIDR,
     CALLBACK_ALLOW_HTTP,
     CALLBACK_TIMEOUT,
+    REREAD_AFTER,
     RECONCILE_TAG,
 ];
 const OWN_PREFIX: &str = "CUTOUT_";
-/// Variables that hold secrets, and how one may want to name where a secret is kept.
-const SECRET_NAMES: [&str; 3] = [DD_API_KEY, DD_APP_KEY, SIGNING_SECRETS];
-const REFERENCE_SUFFIXES: [&str; 2] = ["_SECRET_ARN", "_SSM_NAME"];
+/// What stands behind a secret's name where a variable tells only where AWS keeps it.
+const SECRET_ARN_SUFFIX: &str = "_SECRET_ARN";
+const SSM_NAME_SUFFIX: &str = "_SSM_NAME";
+/// AWS Lambda and its extension name these two.
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+const EXTENSION_PORT: &str = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT";
 /// How like a known name an unknown one must be to be taken for a slip (Jaro-Winkler, 1 = the same).
 const LIKENESS_MIN: f64 = 0.9;
 
@@ -65,11 +80,15 @@ pub struct Settings {
     /// Which Datadog to read.
     pub datadog: DatadogSettings,
     /// What signs callbacks.
-    pub signing: SigningSecrets,
+    pub signing: Source<SigningSecrets>,
+    /// How to read secrets that AWS keeps; none if all are given.
+    pub extension: Option<ExtensionSettings>,
     /// Where callbacks may go.
     pub guard: GuardSettings,
     /// The time for one callback.
     pub callback_timeout: Duration,
+    /// How long until what a report did not show yet is read again; zero: never.
+    pub reread_after: Duration,
     /// The bare tag that managed monitors bear.
     pub reconcile_tag: String,
 }
@@ -82,22 +101,39 @@ impl Settings {
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
         let set = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
         let mut reader = Reader { variables: set.collect(), problems: Problems::default() };
-        reader.refuse_references();
         reader.refuse_unknown();
         let site = reader.parsed(DD_SITE).unwrap_or_default();
         let url = reader.read(DATADOG_URL, datadog_url);
-        let api_key = reader.key(DD_API_KEY);
-        let app_key = reader.key(DD_APP_KEY);
-        let signing = reader.signing();
+        let api_key = reader.secret(DD_API_KEY, KEY_REMEDY);
+        let app_key = reader.secret(DD_APP_KEY, KEY_REMEDY);
+        let signing = reader.secret(SIGNING_SECRETS, SIGNING_REMEDY);
+        let extension = reader.extension();
         let guard = reader.guard();
-        let callback_timeout = reader.read(CALLBACK_TIMEOUT, timeout).unwrap_or(CALLBACK_TIMEOUT_DEFAULT);
+        let callback_timeout = CALLBACK_TIMEOUT_MIN..=CALLBACK_TIMEOUT_MAX;
+        let callback_timeout = reader.time(CALLBACK_TIMEOUT, &callback_timeout, CALLBACK_TIMEOUT_DEFAULT);
+        let reread_after =
+            reader.time(REREAD_AFTER, &(Duration::ZERO..=REREAD_AFTER_MAX), REREAD_AFTER_DEFAULT);
         let reconcile_tag =
             reader.read(RECONCILE_TAG, tag).unwrap_or_else(|| RECONCILE_TAG_DEFAULT.to_owned());
-        let (Some(api_key), Some(app_key)) = (api_key, app_key) else { return Err(reader.problems) };
+        let (Some(api_key), Some(app_key), Some(signing)) = (api_key, app_key, signing) else {
+            return Err(reader.problems);
+        };
         let datadog = DatadogSettings { site, url, api_key, app_key };
-        reader.problems.or(Settings { datadog, signing, guard, callback_timeout, reconcile_tag })
+        reader.problems.or(Settings {
+            datadog,
+            signing,
+            extension,
+            guard,
+            callback_timeout,
+            reread_after,
+            reconcile_tag,
+        })
     }
 }
+
+const KEY_REMEDY: &str = "give the key that Datadog shows under Organization Settings";
+const SIGNING_REMEDY: &str = "give whsec_… for all callbacks, or host=whsec_… for each host, parted by commas; make one with: \
+                              echo whsec_$(openssl rand -base64 32)";
 
 /// Reads variables and keeps the mistakes.
 struct Reader {
@@ -116,29 +152,49 @@ impl Reader {
         self.read(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
     }
 
-    fn key(&mut self, name: &str) -> Option<Key> {
-        if !self.variables.contains_key(name) {
-            self.problems.note(format!(
-                "{name} is not set: give the key that Datadog shows under Organization Settings"
-            ));
-        }
-        self.read(name, |text| {
-            Key::new(text).map_err(|_| "holds a character that no key has: copy it again".to_owned())
-        })
+    fn time(&mut self, name: &str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
+        self.read(name, |text| time(text, range)).unwrap_or(default)
     }
 
-    fn signing(&mut self) -> SigningSecrets {
-        let Some(text) = self.variables.get(SIGNING_SECRETS) else {
+    /// A secret, or where AWS keeps it.
+    fn secret<T: FromSecret>(&mut self, name: &'static str, remedy: &str) -> Option<Source<T>> {
+        let names = ["", SECRET_ARN_SUFFIX, SSM_NAME_SUFFIX].map(|suffix| format!("{name}{suffix}"));
+        let [given, secret_arn, ssm_name] = names.each_ref().map(|name| self.variables.contains_key(name));
+        match (given, secret_arn, ssm_name) {
+            (false, false, false) => self.problems.note(format!(
+                "{name} is not set: {remedy}; or name where AWS keeps it, by {name}{SECRET_ARN_SUFFIX} or \
+                 {name}{SSM_NAME_SUFFIX}"
+            )),
+            (true, false, false) => return self.read(name, T::from_secret).map(Source::Given),
+            (false, true, false) => {
+                return self.read(&names[1], secret_arn_of).map(Source::Kept);
+            }
+            (false, false, true) => return self.read(&names[2], ssm_name_of).map(Source::Kept),
+            _ => self.problems.note(format!(
+                "{name}, {name}{SECRET_ARN_SUFFIX} and {name}{SSM_NAME_SUFFIX} exclude each other: set one"
+            )),
+        }
+        None
+    }
+
+    /// The way to what AWS keeps, if anything is kept there.
+    fn extension(&mut self) -> Option<ExtensionSettings> {
+        let refers = |name: &String| name.ends_with(SECRET_ARN_SUFFIX) || name.ends_with(SSM_NAME_SUFFIX);
+        let secrets = [DD_API_KEY, DD_APP_KEY, SIGNING_SECRETS];
+        let reference =
+            self.variables.keys().find(|name| refers(name) && secrets.iter().any(|s| name.starts_with(s)))?;
+        if !self.variables.contains_key(SESSION_TOKEN) {
             self.problems.note(format!(
-                "{SIGNING_SECRETS} is not set: give whsec_… for all callbacks, or host=whsec_… for each host, \
-                 parted by commas; make one with: echo whsec_$(openssl rand -base64 32)"
+                "{SESSION_TOKEN} is not set, which AWS Lambda sets: {reference} serves only there"
             ));
-            return SigningSecrets::default();
-        };
-        let mut mistakes = Vec::new();
-        let secrets = SigningSecrets::read(text, &mut mistakes);
-        mistakes.into_iter().for_each(|mistake| self.problems.note(format!("{SIGNING_SECRETS} {mistake}")));
-        secrets
+        }
+        let port = self.parsed(EXTENSION_PORT).unwrap_or(PORT_DEFAULT);
+        let token = self.read(SESSION_TOKEN, |text| {
+            HeaderValue::from_str(text).map_err(|_| "holds a character that no token has".to_owned())
+        });
+        let mut token = token?;
+        token.set_sensitive(true);
+        Some(ExtensionSettings { port, token })
     }
 
     fn guard(&mut self) -> GuardSettings {
@@ -169,16 +225,6 @@ impl Reader {
         values
     }
 
-    fn refuse_references(&mut self) {
-        for name in SECRET_NAMES {
-            for reference in REFERENCE_SUFFIXES.map(|suffix| format!("{name}{suffix}")) {
-                if self.variables.remove(&reference).is_some() {
-                    self.problems.note(format!("{reference} is not supported yet: set {name} itself"));
-                }
-            }
-        }
-    }
-
     fn refuse_unknown(&mut self) {
         let own = self.variables.keys().filter(|name| name.starts_with(OWN_PREFIX));
         for name in own.filter(|name| !OWN_NAMES.contains(&name.as_str())) {
@@ -190,6 +236,29 @@ impl Reader {
             });
         }
     }
+}
+
+fn secret_arn_of(text: &str) -> Result<Reference, String> {
+    let is_arn =
+        text.starts_with("arn:") && text.split(':').nth(2) == Some("secretsmanager") && is_name(text);
+    is_arn.then(|| Reference::SecretsManager(text.to_owned())).ok_or_else(|| {
+        "must be the ARN of a secret, such as arn:aws:secretsmanager:<region>:<account>:secret:<name>"
+            .to_owned()
+    })
+}
+
+fn ssm_name_of(text: &str) -> Result<Reference, String> {
+    let is_full = text.starts_with('/') || text.starts_with("arn:") && text.contains(":parameter/");
+    (is_full && is_name(text)).then(|| Reference::ParameterStore(text.to_owned())).ok_or_else(|| {
+        "must be the full name of a parameter with its slashes, such as /cutout/dd-api-key, or its ARN"
+            .to_owned()
+    })
+}
+
+/// Whether it has only what names and ARNs of AWS have. Names are shown in errors: a secret that was put here by mistake
+/// has no such start, and what is refused is not repeated.
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-:+=@!".contains(c))
 }
 
 /// Keys must not cross a network in the clear, so plain http is for a fake on this machine.
@@ -220,13 +289,10 @@ fn cidr(entry: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("{entry:?} is not a range of addresses such as 10.0.0.0/8, nor an address"))
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    let range = CALLBACK_TIMEOUT_MIN..=CALLBACK_TIMEOUT_MAX;
-    let timeout = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
-    timeout.filter(|timeout| range.contains(timeout)).ok_or_else(|| {
-        format!(
-            "must be a time from {CALLBACK_TIMEOUT_MIN:?} to {CALLBACK_TIMEOUT_MAX:?}, such as 10s or 500ms"
-        )
+fn time(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
+    time.filter(|time| range.contains(time)).ok_or_else(|| {
+        format!("must be a time from {:?} to {:?}, such as 10s or 500ms", range.start(), range.end())
     })
 }
 

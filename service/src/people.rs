@@ -12,8 +12,7 @@ use crate::sweep;
 use crate::term::{self, TermError};
 use cutout_core::flag::ForcedUntil;
 use cutout_core::{Act, BreakerId, Cause, Order, Override, Pause};
-use cutout_flags::{Epoch, Published, StoreError, Synced, Term, Update};
-use jiff::Timestamp;
+use cutout_flags::{Epoch, LocalClock, Published, StoreError, Synced, Term, Update};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,10 +119,10 @@ impl People {
     }
 
     /// How long the pause still lasts, or what it held back still waits; none: there is none that ends by itself.
-    fn pause_left(&self) -> Option<Duration> {
+    fn pause_left(&self, clock: &LocalClock) -> Option<Duration> {
         let memory = self.memory();
         let seen = memory.pause.as_ref().filter(|seen| !seen.is_over)?;
-        let now_ms = Timestamp::now().as_millisecond().saturating_add(memory.offset_ms);
+        let now_ms = clock.now_ms().saturating_add(memory.offset_ms);
         let left_ms = seen.pause.until_ms?.saturating_sub(now_ms);
         Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)))
     }
@@ -210,10 +209,10 @@ pub(crate) async fn run(shared: &Shared) {
         match keep_up(shared, pause_ended).await {
             Ok(()) => {
                 backoff = Backoff::default();
-                pause_ended = news_or_pause_end(&shared.people).await;
+                pause_ended = news_or_pause_end(shared).await;
             }
             // A newer breakers' file is at work elsewhere, and its instance does the same.
-            Err(TermError::StandsBack(_)) => pause_ended = news_or_pause_end(&shared.people).await,
+            Err(TermError::StandsBack(_)) => pause_ended = news_or_pause_end(shared).await,
             Err(TermError::Store(error)) => {
                 tracing::error!(error = %Chain(&error), "what people ordered cannot be read or restored: trying again");
                 backoff.wait().await;
@@ -223,8 +222,9 @@ pub(crate) async fn run(shared: &Shared) {
 }
 
 /// Waits for news. True: the pause has come to its end.
-async fn news_or_pause_end(people: &People) -> bool {
-    let Some(left) = people.pause_left() else {
+async fn news_or_pause_end(shared: &Shared) -> bool {
+    let people = &shared.people;
+    let Some(left) = people.pause_left(&shared.clock) else {
         people.changed.notified().await;
         return false;
     };

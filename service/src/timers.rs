@@ -10,8 +10,9 @@ use crate::chain::Chain;
 use crate::decision::{Before, Decision, decide};
 use crate::term::pause_of;
 use cutout_core::{Breaker, BreakerId};
-use cutout_flags::{Committed, Read, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write};
-use jiff::Timestamp;
+use cutout_flags::{
+    Committed, LocalClock, Read, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write,
+};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,7 @@ const UNREADABLE_PAUSE_MS: i64 = 60_000;
 pub(crate) struct Due {
     queue: Mutex<Queue>,
     changed: Notify,
+    clock: LocalClock,
 }
 
 #[derive(Default)]
@@ -53,6 +55,11 @@ impl Entry {
 }
 
 impl Due {
+    /// Nothing is due yet.
+    pub(crate) fn new(clock: LocalClock) -> Due {
+        Due { clock, ..Due::default() }
+    }
+
     /// Takes in flags that changed.
     pub(crate) fn update(&self, updates: &[Update]) {
         let mut queue = self.queue();
@@ -82,7 +89,7 @@ impl Due {
     /// Waits until something is due, and gives at most one script of it.
     async fn wait(&self) -> Vec<(BreakerId, Entry)> {
         loop {
-            let (batch, wait_ms) = self.queue().due(Timestamp::now().as_millisecond());
+            let (batch, wait_ms) = self.queue().due(self.clock.now_ms());
             if !batch.is_empty() {
                 return batch;
             }

@@ -16,8 +16,10 @@ mod world;
 use cutout::{Client, ConnectError, State};
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::{Breaker, BreakerId, Declared, Flag};
+use cutout_flags::follower::LOSSES_METRIC;
 use cutout_flags::{MemoryStore, Publish, Store, Term, Write};
 use cutout_tests::canary;
+use cutout_tests::metrics::Counters;
 use cutout_tests::process::PATIENCE;
 use cutout_tests::redis::RedisServer;
 use std::error::Error;
@@ -115,7 +117,12 @@ async fn a_refused_password_is_a_start_without_the_store_and_never_shown() {
 
 #[tokio::test]
 async fn a_url_or_scope_that_cannot_be_used_is_an_error_that_says_what_to_do() {
-    for (url, scope, told) in [("http://h", "default", "redis://"), ("redis://h", "a b", "scope")] {
+    let cases = [
+        ("http://h", "default", "redis://"),
+        ("redis+sentinel://h", "default", "the primary's name"),
+        ("redis://h", "a b", "scope"),
+    ];
+    for (url, scope, told) in cases {
         let error = Client::builder(url).scope(scope).connect().await.unwrap_err();
         let chain = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
         assert!(chain.contains(told), "{chain}");
@@ -139,6 +146,23 @@ async fn a_store_that_comes_later_is_followed_and_one_that_goes_leaves_the_last_
     assert_eq!(bank.admit().unwrap_err().state(), State::Open, "unreachable is not closed");
     let age = client.health().age.unwrap();
     until("the age of what is known grows", || client.health().age.unwrap() > age).await;
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_data_is_counted_and_leaves_the_last_known() {
+    let counters = Counters::default();
+    let _counting = counters.count_on_this_thread();
+    let redis = RedisServer::start();
+    open(&*cutout_flags::open(&redis.url(), "default").unwrap(), "0001").await;
+    let client = Client::builder(redis.url()).connect().await.unwrap();
+    let bank = client.breaker("bank-charge", &["0001"]).unwrap();
+    assert_eq!(counters.value(LOSSES_METRIC), 0);
+    let () = redis.ask(&["FLUSHALL"]);
+    // Nothing tells of an empty store until its service writes again.
+    open(&*cutout_flags::open(&redis.url(), "default").unwrap(), "0002").await;
+    until("the client tells the loss", || client.health().losses == 1).await;
+    assert_eq!(counters.value(LOSSES_METRIC), 1);
+    assert_eq!(bank.admit().unwrap_err().state(), State::Open, "lost is not closed");
 }
 
 #[tokio::test]

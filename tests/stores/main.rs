@@ -6,7 +6,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod cluster;
 mod conformance;
+mod primary;
 mod redis;
 mod rules;
 mod subject;

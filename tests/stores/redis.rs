@@ -1,9 +1,11 @@
 //! What only a Redis shows: readers that are not ours, silence, restarts, passwords, foreign data.
 
-use crate::subject::{DEADLINE, Following, Seen, Subject, WAIT, bank, commit, declare, flag, plain, write};
+use crate::subject::{
+    DEADLINE, Following, Seen, Subject, WAIT, Watcher, bank, commit, declare, flag, plain, write,
+};
 use cutout_core::flag::State::{Closed, Open};
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Transition};
-use cutout_flags::{Committed, Epoch, RedisStore, Store, StoreError, Term, Write};
+use cutout_flags::{Committed, Epoch, Follower, RedisStore, Store, StoreError, Term, Write};
 use cutout_tests::canary::REDIS_PASSWORD;
 use cutout_tests::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
@@ -98,7 +100,8 @@ async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
     let cause = Cause::Person { by: "ann".into(), why: "a \"drill\"".into(), act: "force" };
     let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone() };
     let (id, record) = (bank(1), Breaker::new(1));
-    let audit = vec![opened.clone(), Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale }];
+    let closed = Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale };
+    let audit = vec![opened.clone().into(), closed.into()];
     let write = Write::Breaker { id, expected: 0, record, flag: None, not_closed_by: 0, audit };
     commit(&*store, &term, write.clone()).await;
     assert_eq!(store.commit(&term, &[write]).await.unwrap(), Committed::Taken(vec![false]));
@@ -358,4 +361,43 @@ async fn a_follower_that_starts_before_its_redis_begins_when_it_comes() {
         Some(Open),
         "flags come before the first synced"
     );
+}
+
+#[tokio::test]
+async fn a_follower_heals_when_the_whole_stream_was_trimmed_away_before_it_read_it() {
+    let (subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    let watcher = Arc::new(Watcher::default());
+    let mut follower = std::pin::pin!(Follower::new(subject.store(), Arc::clone(&watcher) as _).run());
+    tokio::select! {
+        () = &mut follower => panic!("a follower never ends"),
+        () = watcher.until("the first snapshot", |seen| seen.synced.is_some()) => {}
+    }
+    // Nobody polls the follower meanwhile, as on a machine that is suspended.
+    for number in [1, 2] {
+        commit(&*store, &term, write(&bank(number), 0, 1, Some(flag(Open)))).await;
+    }
+    let trimmed: u64 = cmd("XTRIM").arg(CHANGES).arg("MAXLEN").arg(0).query_async(&mut plain).await.unwrap();
+    assert_eq!(trimmed, 2);
+    commit(&*store, &term, write(&bank(3), 0, 1, Some(flag(Open)))).await;
+    tokio::select! {
+        () = &mut follower => panic!("a follower never ends"),
+        () = watcher.until("what was trimmed away", |seen| seen.flags.len() == 3) => {}
+    }
+    assert_eq!(watcher.now(|seen| (seen.failures, seen.losses())), (0, 0), "a gap is no error and no loss");
+}
+
+#[tokio::test]
+async fn connections_that_are_closed_in_a_long_silence_cost_no_change_and_no_write() {
+    let (subject, store, term, mut plain) = scene(RedisServer::start()).await;
+    let following = Following::start(subject.store()).await;
+    // As a server with an idle time-out, or a balancer between, does with all of them.
+    let mut kill = cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("normal");
+    let closed: u64 = kill.query_async(&mut plain).await.unwrap();
+    assert!(closed >= 1, "the store's own connection was open");
+    following.watcher.until("the failure", |seen| seen.failures > 0).await;
+    following.watcher.until("the return", |seen| seen.connected).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    following.watcher.until("the change", |seen| seen.state(&bank(1)) == Some(Open)).await;
+    assert_eq!(following.watcher.now(Seen::losses), 0);
 }

@@ -6,6 +6,7 @@ use cutout_flags::{
     Change, Committed, Follower, MemoryStore, Position, Publish, Published, RedisStore, Sink, Store,
     StoreError, Synced, Term, Update, Write,
 };
+use cutout_tests::cluster::RedisCluster;
 use cutout_tests::redis::RedisServer;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub(crate) const WAIT: Duration = Duration::from_millis(100);
 pub(crate) enum Subject {
     Memory(MemoryStore),
     Redis(RedisServer, Arc<RedisStore>),
+    Cluster(Arc<RedisCluster>, String, Arc<RedisStore>),
 }
 
 impl Subject {
@@ -41,10 +43,16 @@ impl Subject {
         Subject::Redis(server, store)
     }
 
+    /// A scope in a cluster, by the address of a node that does not own its slot.
+    pub(crate) fn in_cluster(cluster: &Arc<RedisCluster>, scope: &str) -> Subject {
+        let store = RedisStore::new(&cluster.url_beside(scope), scope).unwrap();
+        Subject::Cluster(Arc::clone(cluster), scope.to_owned(), Arc::new(store))
+    }
+
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         match self {
             Subject::Memory(store) => Arc::new(store.clone()),
-            Subject::Redis(_, store) => Arc::clone(store) as _,
+            Subject::Redis(_, store) | Subject::Cluster(_, _, store) => Arc::clone(store) as _,
         }
     }
 
@@ -53,6 +61,12 @@ impl Subject {
             Subject::Memory(store) => store.lose_everything(),
             Subject::Redis(server, _) => {
                 let (): () = ::redis::cmd("FLUSHALL").query_async(&mut plain(server).await).await.unwrap();
+            }
+            Subject::Cluster(cluster, scope, _) => {
+                let owner = &cluster.nodes[cluster.owner(scope)];
+                let keys: Vec<String> = owner.ask(&["KEYS", &format!("cutout:{{{scope}}}:*")]);
+                let keys: Vec<&str> = ["DEL"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+                let _: u64 = owner.ask(&keys);
             }
         }
     }

@@ -18,9 +18,11 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 fn build() -> PathBuf {
-    // <target>/<profile>/deps/<this test>
+    // <target>/<profile>/deps/<this test>, or <target>/<profile>/<this program>
     let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).expect("a test stands in <target>/<profile>/deps");
+    let folder = test.parent().expect("a program stands in a folder");
+    let profile_dir =
+        if folder.ends_with("deps") { folder.parent().expect("a profile's folder") } else { folder };
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         other => other.expect("a profile's folder has a name"),

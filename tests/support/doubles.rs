@@ -25,6 +25,7 @@ pub struct Double {
 struct Shared {
     answers: Mutex<HashMap<String, VecDeque<Answer>>>,
     asked: Mutex<Vec<Asked>>,
+    demanded: Mutex<HashMap<&'static str, String>>,
 }
 
 /// One answer.
@@ -98,6 +99,11 @@ impl Double {
         self.shared.answers.lock().unwrap().insert(path.to_owned(), answers.into_iter().collect());
     }
 
+    /// From now on refuses, with 403, who does not send this header with this value.
+    pub fn demand(&self, header: &'static str, value: &str) {
+        self.shared.demanded.lock().unwrap().insert(header, value.to_owned());
+    }
+
     /// What it was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
@@ -118,7 +124,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         headers: parts.headers,
         body: to_bytes(body, REQUEST_BYTES_MAX).await.unwrap().to_vec(),
     };
-    let answer = shared.next(parts.uri.path());
+    let answer = if shared.admits(&asked) {
+        shared.next(parts.uri.path())
+    } else {
+        Answer::new(403, "{\"errors\":[\"Forbidden\"]}")
+    };
     shared.asked.lock().unwrap().push(asked);
     if answer.hangs {
         std::future::pending::<()>().await;
@@ -130,6 +140,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 }
 
 impl Shared {
+    fn admits(&self, asked: &Asked) -> bool {
+        self.demanded.lock().unwrap().iter().all(|(header, value)| asked.header(header) == value)
+    }
+
     fn next(&self, path: &str) -> Answer {
         let mut answers = self.answers.lock().unwrap();
         let queue = answers.get_mut(path);

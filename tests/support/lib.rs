@@ -5,9 +5,15 @@
 
 pub mod binaries;
 pub mod canary;
+pub mod cluster;
 pub mod doubles;
 pub mod flips;
+pub mod forward;
+pub mod metrics;
 pub mod namespace;
 pub mod process;
 pub mod redis;
 pub mod runtime_api;
+pub mod secret_store;
+pub mod sentinel;
+pub mod service;

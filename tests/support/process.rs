@@ -99,6 +99,13 @@ impl Program {
         self.child.id()
     }
 
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        // Either fails only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics
@@ -117,8 +124,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +39,40 @@ impl RedisServer {
         RedisServer::launch(settings.map(str::to_owned).into(), None)
     }
 
+    /// One that hands each change to the system before it answers, and to the disk once a second.
+    #[must_use]
+    pub fn start_everysec() -> RedisServer {
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// One that copies `primary`, and has done so.
+    ///
+    /// # Panics
+    /// If it does not become a replica in time.
+    #[must_use]
+    pub fn start_replica_of(primary: &RedisServer) -> RedisServer {
+        let port = primary.port().to_string();
+        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+        replica.wait_for_link();
+        replica
+    }
+
+    /// One with these settings.
+    #[must_use]
+    pub fn start_with(settings: &[&str]) -> RedisServer {
+        RedisServer::launch(settings.iter().map(|setting| (*setting).to_owned()).collect(), None)
+    }
+
+    /// One with these settings, whose folder lies in `parent`.
+    ///
+    /// # Panics
+    /// If no folder can be made there.
+    #[must_use]
+    pub fn start_in(parent: &Path, settings: &[&str]) -> RedisServer {
+        let folder = tempfile::tempdir_in(parent).expect("a folder in the one given");
+        RedisServer::launch_in(folder, settings.iter().map(|setting| (*setting).to_owned()).collect(), None)
+    }
+
     /// One that asks for a password.
     #[must_use]
     pub fn start_with_password(password: &str) -> RedisServer {
@@ -56,6 +91,50 @@ impl RedisServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What it answers to a command that must succeed.
+    ///
+    /// # Panics
+    /// If it refuses or does not answer.
+    pub fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// What it answers to a command.
+    ///
+    /// # Errors
+    /// If it refuses or does not answer.
+    pub fn try_ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_connection_with_timeout(ANSWER_TIMEOUT)?;
+        connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        redis::cmd(name).arg(arguments).query(&mut connection)
+    }
+
+    /// Makes it a primary.
+    pub fn promote(&self) {
+        let () = self.ask(&["REPLICAOF", "NO", "ONE"]);
+    }
+
+    /// Makes it a replica of the server at a port.
+    pub fn demote(&self, primary_port: u16) {
+        let () = self.ask(&["REPLICAOF", "127.0.0.1", &primary_port.to_string()]);
+    }
+
+    /// Waits until it, a replica, has copied its primary and follows it.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn wait_for_link(&self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let is_up = |info: String| info.contains("master_link_status:up");
+        // One that becomes a replica closes its connections.
+        while !self.try_ask(&["INFO", "replication"]).is_ok_and(is_up) {
+            assert!(Instant::now() < deadline, "the replica does not follow\n{}", self.log());
+            thread::sleep(POLL_EVERY);
+        }
     }
 
     /// Ends it at once, as a crash does.
@@ -77,13 +156,21 @@ impl RedisServer {
 
     /// Starts it again on the same port and folder.
     pub fn restart(&mut self) {
-        self.kill();
-        self.process = spawn(self.port, &self.folder, &self.settings);
+        self.spawn_again();
         assert!(self.becomes_ready(), "redis-server did not come back on port {}\n{}", self.port, self.log());
     }
 
+    /// The same without waiting until it answers.
+    pub fn spawn_again(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, &self.folder, &self.settings);
+    }
+
     fn launch(settings: Vec<String>, password: Option<String>) -> RedisServer {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        RedisServer::launch_in(tempfile::tempdir().expect("a temporary folder"), settings, password)
+    }
+
+    fn launch_in(folder: TempDir, settings: Vec<String>, password: Option<String>) -> RedisServer {
         let (port, process) = launch_once(&folder, &settings);
         let mut server = RedisServer { process, folder, port, settings, password };
         for _ in 1..PORTS_MAX {
@@ -126,7 +213,9 @@ impl RedisServer {
         assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
     }
 
-    fn log(&self) -> String {
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
@@ -138,15 +227,25 @@ impl Drop for RedisServer {
 }
 
 fn launch_once(folder: &TempDir, settings: &[String]) -> (u16, Child) {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = probe.local_addr().expect("its number").port();
-    drop(probe);
+    let port = free_port();
     (port, spawn(port, folder, settings))
+}
+
+/// A port of loopback that nobody listens on now.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    probe.local_addr().expect("its number").port()
 }
 
 fn spawn(port: u16, folder: &TempDir, settings: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--logfile", "log"]);
+    // A replica that asks is served at once, not after the five seconds in which others may come.
+    command.args(["--repl-diskless-sync-delay", "0"]);
     command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path()).args(settings);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap_or_else(|error| {

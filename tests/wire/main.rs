@@ -4,10 +4,13 @@
 // Helpers stand outside the functions in which clippy knows a test.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod batches;
 mod bootstrap;
 mod faults;
 mod fixtures;
 mod notifications;
 mod reads;
 mod reconcile;
+mod rereads;
+mod secrets;
 mod world;

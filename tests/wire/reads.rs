@@ -103,7 +103,7 @@ const RECORDED: [(&str, Read); 39] = [
 ];
 
 pub(crate) fn datadog(world: &World) -> Datadog {
-    Datadog::new(Settings::read(world.variables()).unwrap().datadog).unwrap()
+    Datadog::new(Settings::read(world.variables()).unwrap().datadog, None).unwrap()
 }
 
 async fn monitor(world: &World, answer: Answer) -> Result<Report, ReadError> {

@@ -2,17 +2,16 @@
 //!
 //! Every request is bounded as a whole: waiting for a connection, opening it, the answer. A connection that failed
 //! in any way is not used again, so a restart, a fail-over behind a name, or a peer that fell silent heals with the
-//! next request. Nothing is repeated here: only the caller knows what may be.
+//! next request. Nothing is repeated here but what a cluster's node sent on to another one, which did nothing with it: of
+//! the rest only the caller knows what may be.
 
+use super::route::{CONNECT_TIMEOUT_MS, Connection, Connections, Route, within};
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
 use std::future::Future;
-use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The longest time that opening a connection may take: name, TCP, TLS, password.
-pub(super) const CONNECT_TIMEOUT_MS: u64 = 1_000;
 /// The longest time that an answer may take, not counting what a blocking read was asked to wait.
 pub(super) const RESPONSE_TIMEOUT_MS: u64 = 2_000;
 /// The longest time that a request may take in all.
@@ -20,68 +19,47 @@ pub(super) const REQUEST_TIMEOUT_MS: u64 = CONNECT_TIMEOUT_MS + RESPONSE_TIMEOUT
 
 /// One connection that all short requests share.
 pub(super) struct Shared {
-    client: Client,
-    open: tokio::sync::Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    connection: Option<MultiplexedConnection>,
-    /// Tells this connection from those before it.
-    generation: u64,
+    route: Arc<Route>,
+    open: tokio::sync::Mutex<Option<Connection>>,
 }
 
 impl Shared {
-    pub(super) fn new(client: Client) -> Shared {
-        Shared { client, open: tokio::sync::Mutex::default() }
+    pub(super) fn new(route: Arc<Route>) -> Shared {
+        Shared { route, open: tokio::sync::Mutex::default() }
     }
 
     /// Makes one request.
     pub(super) async fn ask<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
-        request: impl FnOnce(MultiplexedConnection) -> F,
+        request: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, RedisError> {
-        within(REQUEST_TIMEOUT_MS, async {
-            let (connection, generation) = self.connection().await?;
-            let answer = within(RESPONSE_TIMEOUT_MS, request(connection)).await;
-            if answer.is_err() {
-                self.give_up(generation).await;
-            }
-            answer
-        })
-        .await
+        let asking = self.route.ask(self, RESPONSE_TIMEOUT_MS, request);
+        within(REQUEST_TIMEOUT_MS, asking).await.map(|(answer, _)| answer)
     }
+}
 
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
+impl Connections for Shared {
+    async fn get(&self) -> Result<Connection, RedisError> {
         let mut open = self.open.lock().await;
-        if let Some(connection) = &open.connection {
-            return Ok((connection.clone(), open.generation));
+        if let Some(connection) = open.as_ref().filter(|open| self.route.is_current(open)) {
+            return Ok(connection.clone());
         }
-        let connection = connect(&self.client).await?;
-        open.generation += 1;
-        open.connection = Some(connection.clone());
-        Ok((connection, open.generation))
-    }
-
-    async fn give_up(&self, generation: u64) {
-        let mut open = self.open.lock().await;
-        if open.generation == generation {
-            open.connection = None;
-        }
+        *open = None;
+        Ok(open.insert(self.route.connect().await?).clone())
     }
 }
 
 /// Connections for blocking reads, each used by one reader at a time: a read that blocks would hold up whatever came
 /// behind it on the same connection.
 pub(super) struct Blocking {
-    client: Client,
+    route: Arc<Route>,
     /// At most as many as ever read at the same time.
-    idle: Mutex<Vec<MultiplexedConnection>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl Blocking {
-    pub(super) fn new(client: Client) -> Blocking {
-        Blocking { client, idle: Mutex::default() }
+    pub(super) fn new(route: Arc<Route>) -> Blocking {
+        Blocking { route, idle: Mutex::default() }
     }
 
     /// Makes one request that may take `wait` longer than others. Dropping it closes the connection, on which the
@@ -89,35 +67,32 @@ impl Blocking {
     pub(super) async fn ask<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         wait: Duration,
-        request: impl FnOnce(MultiplexedConnection) -> F,
+        request: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, RedisError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => connect(&self.client).await?,
-        };
-        let bound = wait.saturating_add(Duration::from_millis(RESPONSE_TIMEOUT_MS));
-        let answer = tokio::time::timeout(bound, request(connection.clone())).await.map_err(too_late)??;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let [answer_ms, all_ms] =
+            [RESPONSE_TIMEOUT_MS, REQUEST_TIMEOUT_MS].map(|ms| wait_ms.saturating_add(ms));
+        let asking = self.route.ask(self, answer_ms, request);
+        let (answer, connection) = within(all_ms, asking).await?;
+        self.idle().push(connection);
         Ok(answer)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    // Answers are bounded by who asks: a blocking read waits longer.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(Duration::from_millis(CONNECT_TIMEOUT_MS)))
-        .set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
-async fn within<T>(
-    timeout_ms: u64,
-    request: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, RedisError> {
-    tokio::time::timeout(Duration::from_millis(timeout_ms), request).await.map_err(too_late)?
-}
-
-fn too_late(elapsed: tokio::time::error::Elapsed) -> RedisError {
-    RedisError::from(io::Error::from(elapsed))
+impl Connections for Blocking {
+    async fn get(&self) -> Result<Connection, RedisError> {
+        let idle = {
+            let mut idle = self.idle();
+            idle.retain(|connection| self.route.is_current(connection));
+            idle.pop()
+        };
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.route.connect().await,
+        }
+    }
 }

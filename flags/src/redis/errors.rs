@@ -6,9 +6,22 @@
 use crate::store::StoreError;
 use redis::{ErrorKind, RedisError};
 
-/// The codes of replies that say "not now": loading, fail-over, a full memory, a disk that refuses, too few replicas.
-const PASSING_CODES: [&str; 9] =
-    ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"];
+/// The codes of replies that say "not now": loading, fail-over, a cluster whose slots are on the move, a full memory, a
+/// disk that refuses, too few replicas.
+const PASSING_CODES: [&str; 12] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+];
 
 /// Puts an error of Redis into the store's words.
 pub(super) fn store_error(doing: &'static str, error: RedisError) -> StoreError {

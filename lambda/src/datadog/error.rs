@@ -1,6 +1,7 @@
 //! Why Datadog could not be read, and whether reading again may help.
 
 use super::list::{PAGE_SIZE, PAGES_MAX};
+use crate::secrets::SecretError;
 use std::fmt;
 
 /// What was read.
@@ -41,6 +42,9 @@ pub struct ReadError {
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFailure {
+    /// The keys cannot be had.
+    #[error("Datadog's keys cannot be had")]
+    NoKeys(#[source] SecretError),
     /// 401 or 403.
     #[error(
         "Datadog refused the keys (status {status}): check DD_API_KEY and DD_APP_KEY, that both belong to DD_SITE, and that the application key may read monitors and events (monitors_read, events_read)"
@@ -111,6 +115,7 @@ impl ReadError {
         match &self.cause {
             // An event is readable only seconds after it happened.
             ReadFailure::NotFound => matches!(self.resource, Resource::Event(_)),
+            ReadFailure::NoKeys(error) => error.is_retryable(),
             ReadFailure::Forbidden { .. } | ReadFailure::TooLarge { .. } | ReadFailure::TooManyPages => false,
             ReadFailure::Status { status } => *status == 408 || *status >= 500,
             ReadFailure::RateLimited { .. }

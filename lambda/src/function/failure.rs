@@ -6,6 +6,9 @@ use crate::callbacks::{CallbacksError, DeliverError};
 use crate::datadog::ReadError;
 use crate::guard::Refused;
 use crate::notification::{Notification, Unreadable};
+use crate::secrets::SecretError;
+use crate::trust::TrustError;
+use serde::Serialize;
 use std::error::Error;
 use std::fmt;
 
@@ -18,6 +21,12 @@ pub enum SetupError {
     /// The way out for callbacks cannot be set up.
     #[error("setting up callbacks failed")]
     Callbacks(#[from] CallbacksError),
+    /// Nobody is trusted.
+    #[error("setting up the CA certificates failed")]
+    Trust(#[source] TrustError),
+    /// The way to the secrets that AWS keeps cannot be set up.
+    #[error("setting up the way to the secrets extension failed")]
+    Extension(#[source] reqwest::Error),
     /// The reader of Datadog cannot be set up.
     #[error("setting up the reader of Datadog failed")]
     Datadog(#[source] reqwest::Error),
@@ -66,6 +75,9 @@ pub enum FailureCause {
     /// The list of managed monitors cannot be read to its end.
     #[error("reading the managed monitors failed; those that were read are served")]
     List(#[source] ReadError),
+    /// What signs callbacks cannot be had.
+    #[error("no callback can be signed")]
+    Signing(#[source] SecretError),
     /// The report does not fit into a callback.
     #[error(
         "the callback would have {bytes} bytes, more than {}, and is not sent with the report: give the monitor fewer groups",
@@ -104,6 +116,7 @@ impl Failure {
             FailureCause::NoMonitorId => "ids",
             FailureCause::Read(_) => "monitor",
             FailureCause::List(_) => "list",
+            FailureCause::Signing(_) => "secret",
             FailureCause::ReportTooLarge { .. } | FailureCause::Encode(_) => "body",
             FailureCause::Deliver(_) | FailureCause::Deadline | FailureCause::Incomplete { .. } => "deliver",
         }
@@ -114,6 +127,7 @@ impl Failure {
     pub fn is_retryable(&self) -> bool {
         match &self.cause {
             FailureCause::Read(error) | FailureCause::List(error) => error.is_retryable(),
+            FailureCause::Signing(error) => error.is_retryable(),
             FailureCause::Deliver(error) => error.is_retryable(),
             FailureCause::Deadline | FailureCause::Incomplete { .. } => true,
             FailureCause::Notification(_)
@@ -229,11 +243,41 @@ impl Failures {
 #[derive(Debug)]
 pub struct InvocationError {
     failures: Vec<Failure>,
+    batch_answer: Option<BatchAnswer>,
+}
+
+/// What SQS is answered when only some messages of a batch failed: these come again, the others are done. SQS reads it
+/// where the function's mapping has `ReportBatchItemFailures`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchAnswer {
+    batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// One message that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure {
+    item_identifier: String,
 }
 
 impl InvocationError {
     pub(super) fn of(failures: Vec<Failure>) -> Result<(), InvocationError> {
-        if failures.is_empty() { Ok(()) } else { Err(InvocationError { failures }) }
+        if failures.is_empty() { Ok(()) } else { Err(InvocationError { failures, batch_answer: None }) }
+    }
+
+    /// Of the records of one event: the number that SQS gave each, and what failed of it.
+    pub(super) fn of_records(records: Vec<(Option<String>, Vec<Failure>)>) -> Result<(), InvocationError> {
+        let batch_answer = BatchAnswer::of(&records);
+        let failures: Vec<_> = records.into_iter().flat_map(|(_, failures)| failures).collect();
+        if failures.is_empty() { Ok(()) } else { Err(InvocationError { failures, batch_answer }) }
+    }
+
+    /// What to answer instead of an error: only where a part of a batch of SQS is done. A batch that failed as a whole
+    /// is an error, which AWS counts and tries again whatever the mapping says.
+    #[must_use]
+    pub fn batch_answer(&self) -> Option<&BatchAnswer> {
+        self.batch_answer.as_ref()
     }
 
     /// Everything that failed; never empty.
@@ -252,6 +296,19 @@ impl InvocationError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.failures.iter().any(Failure::is_retryable)
+    }
+}
+
+impl BatchAnswer {
+    /// None if not all records are of SQS, or none of them is done.
+    fn of(records: &[(Option<String>, Vec<Failure>)]) -> Option<BatchAnswer> {
+        let done = records.iter().any(|(_, failures)| failures.is_empty());
+        let all_of_sqs = records.iter().all(|(sqs_id, _)| sqs_id.is_some());
+        let failed = records.iter().filter(|(_, failures)| !failures.is_empty());
+        let ids = failed.filter_map(|(sqs_id, _)| sqs_id.clone());
+        (done && all_of_sqs).then(|| BatchAnswer {
+            batch_item_failures: ids.map(|item_identifier| BatchItemFailure { item_identifier }).collect(),
+        })
     }
 }
 

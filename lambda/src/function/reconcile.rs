@@ -50,7 +50,14 @@ impl Function {
             failures.note(FailureCause::List(error));
         }
         let plan = self.plan(&listing);
-        let sender = Sender::new(self, plan.urls.iter().map(CallbackUrl::host), deadline);
+        let signing = match self.signing.current(Instant::now(), deadline).await {
+            Ok(known) => known.value,
+            Err(error) => {
+                failures.note(FailureCause::Signing(error));
+                return InvocationError::of(failures.told());
+            }
+        };
+        let sender = Sender::new(self, &signing, plan.urls.iter().map(CallbackUrl::host), deadline);
         let callbacks = sender.send(plan.callbacks()).await;
         let inventory = listing.as_of.filter(|_| failures.is_empty() && callbacks.unsent == 0);
         let inventory = inventory.map(|as_of| Inventory {

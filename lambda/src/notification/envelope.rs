@@ -39,14 +39,22 @@ struct SqsAttributes {
     sent_timestamp: Option<String>,
 }
 
-pub(super) fn envelopes(mut event: Value) -> Result<Vec<Result<Envelope, Unreadable>>, Unreadable> {
+const SQS_SOURCE: &str = "aws:sqs";
+
+pub(super) fn records(mut event: Value) -> Result<Vec<Value>, Unreadable> {
     match event.get_mut("Records").map(Value::take) {
-        Some(Value::Array(records)) => Ok(records.into_iter().map(envelope).collect()),
+        Some(Value::Array(records)) => Ok(records),
         _ => Err(Unreadable::NoRecords),
     }
 }
 
-fn envelope(record: Value) -> Result<Envelope, Unreadable> {
+/// The message's number in its queue, which stands beside the body, whatever that holds.
+pub(super) fn sqs_id(record: &Value) -> Option<String> {
+    let of_sqs = record.get("eventSource").is_some_and(|source| source == SQS_SOURCE);
+    record.get("messageId").filter(|_| of_sqs)?.as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+pub(super) fn envelope(record: Value) -> Result<Envelope, Unreadable> {
     let record: Record = serde_json::from_value(record).map_err(Unreadable::Record)?;
     if let Some(sns) = record.sns {
         return sns.open().ok_or(Unreadable::NoMessage);

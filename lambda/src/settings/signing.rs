@@ -3,6 +3,7 @@
 //! An entry `whsec_…` is for every host, an entry `host=whsec_…` for one, so that the owner of one service cannot sign
 //! for another's. Several entries for the same host all sign: that is how a secret is rotated.
 
+use crate::secrets::FromSecret;
 use cutout_core::webhook::{SIGNATURES_MAX, Secret, SecretError};
 use std::collections::BTreeMap;
 use url::Host;
@@ -10,10 +11,25 @@ use url::Host;
 const SECRET_START: &str = "whsec_";
 
 /// The signing secrets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SigningSecrets {
     general: Vec<Secret>,
     by_host: BTreeMap<String, Vec<Secret>>,
+}
+
+impl FromSecret for SigningSecrets {
+    fn from_secret(text: &str) -> Result<SigningSecrets, String> {
+        if text.starts_with('{') {
+            return Err("is a JSON object: keep the entries alone, as plain text".to_owned());
+        }
+        let mut mistakes = Vec::new();
+        let secrets = SigningSecrets::read(text, &mut mistakes);
+        match secrets.by_host.is_empty() && secrets.general.is_empty() {
+            true if mistakes.is_empty() => Err("is empty".to_owned()),
+            _ if mistakes.is_empty() => Ok(secrets),
+            _ => Err(mistakes.join("; ")),
+        }
+    }
 }
 
 impl SigningSecrets {

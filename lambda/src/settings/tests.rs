@@ -25,6 +25,7 @@ fn what_must_be_set_is_enough() {
     assert_eq!(settings.datadog.site, "datadoghq.com".parse().unwrap());
     assert!(settings.datadog.url.is_none());
     assert_eq!(settings.callback_timeout, CALLBACK_TIMEOUT_DEFAULT);
+    assert_eq!(settings.reread_after, REREAD_AFTER_DEFAULT);
     assert_eq!(settings.reconcile_tag, "cutout");
     assert!(!settings.guard.allow_http && settings.guard.allow_cidrs.is_empty());
     assert_eq!(settings.guard.allow, ["*.svc.example.com".parse().unwrap()]);
@@ -39,6 +40,7 @@ fn everything_can_be_set() {
         (CALLBACK_ALLOW_CIDR, "10.0.0.0/8,fd00::/8, 192.168.1.2"),
         (CALLBACK_ALLOW_HTTP, "true"),
         (CALLBACK_TIMEOUT, " 1500ms\n"),
+        (REREAD_AFTER, "0s"),
         (RECONCILE_TAG, "breaker-managed"),
     ])
     .unwrap();
@@ -48,6 +50,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.guard.allow_cidrs[2], "192.168.1.2/32".parse().unwrap());
     assert!(settings.guard.allow_http);
     assert_eq!(settings.callback_timeout, Duration::from_millis(1500));
+    assert_eq!(settings.reread_after, Duration::ZERO);
     assert_eq!(settings.reconcile_tag, "breaker-managed");
 }
 
@@ -70,13 +73,8 @@ fn each_mistake_names_its_variable_and_what_to_do() {
         (CALLBACK_TIMEOUT, "10", "CUTOUT_CALLBACK_TIMEOUT must be a time from 100ms to 60s"),
         (CALLBACK_TIMEOUT, "-10s", "CUTOUT_CALLBACK_TIMEOUT must be"),
         (CALLBACK_TIMEOUT, "2m", "CUTOUT_CALLBACK_TIMEOUT must be"),
+        (REREAD_AFTER, "31s", "CUTOUT_REREAD_AFTER must be a time from 0ns to 30s"),
         (RECONCILE_TAG, "team:bank", "CUTOUT_RECONCILE_TAG must be one bare tag"),
-        (
-            "DD_API_KEY_SECRET_ARN",
-            "arn:aws:…",
-            "DD_API_KEY_SECRET_ARN is not supported yet: set DD_API_KEY itself",
-        ),
-        ("CUTOUT_SIGNING_SECRETS_SSM_NAME", "/x", "CUTOUT_SIGNING_SECRETS_SSM_NAME is not supported yet"),
         (
             "CUTOUT_CALLBACK_ALOW",
             "x",
@@ -101,12 +99,14 @@ fn all_mistakes_are_told_at_once() {
 #[test]
 fn a_host_uses_its_own_secrets_if_it_has_any_and_else_the_general_ones() {
     let (secret, other) = (SECRET.parse().unwrap(), OTHER.parse().unwrap());
-    let signing = read(&[(SIGNING_SECRETS, &format!("{SECRET}, A.example={OTHER},a.example = {SECRET}"))])
-        .unwrap()
-        .signing;
+    let signing = |text: &str| match read(&[(SIGNING_SECRETS, text)]).unwrap().signing {
+        Source::Given(secrets) => secrets,
+        Source::Kept(reference) => panic!("{reference}"),
+    };
+    let of_one_host = signing(&format!("a.example={SECRET}"));
+    let signing = signing(&format!("{SECRET}, A.example={OTHER},a.example = {SECRET}"));
     assert_eq!(signing.of("a.example"), [other, secret]);
     assert_eq!(signing.of("b.example"), [SECRET.parse().unwrap()]);
-    let of_one_host = read(&[(SIGNING_SECRETS, &format!("a.example={SECRET}"))]).unwrap().signing;
     assert!(of_one_host.of("b.example").is_empty());
 }
 
@@ -126,8 +126,67 @@ fn mistakes_in_secrets_are_told_by_position_and_never_by_text() {
     }
 }
 
+const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cutout/dd-api-key-AbCdEf";
+const TOKEN: &str = "canary-secret-session-token";
+
+#[test]
+fn a_secret_may_be_named_instead_of_given() {
+    let settings = read(&[
+        (DD_API_KEY, ""),
+        ("DD_API_KEY_SECRET_ARN", ARN),
+        (SIGNING_SECRETS, ""),
+        ("CUTOUT_SIGNING_SECRETS_SSM_NAME", "/cutout/signing"),
+        (SESSION_TOKEN, TOKEN),
+    ])
+    .unwrap();
+    assert!(matches!(&settings.datadog.api_key, Source::Kept(Reference::SecretsManager(arn)) if arn == ARN));
+    assert!(
+        matches!(&settings.signing, Source::Kept(Reference::ParameterStore(name)) if name == "/cutout/signing")
+    );
+    assert!(matches!(settings.datadog.app_key, Source::Given(_)));
+    assert_eq!(settings.extension.unwrap().port, PORT_DEFAULT);
+    assert!(read(&[]).unwrap().extension.is_none());
+}
+
+#[test]
+fn mistakes_in_names_of_secrets_are_told_without_repeating_them() {
+    let arn = ("DD_API_KEY_SECRET_ARN", ARN);
+    for (changes, told) in [
+        (
+            vec![(DD_API_KEY, ""), arn],
+            "AWS_SESSION_TOKEN is not set, which AWS Lambda sets: DD_API_KEY_SECRET_ARN",
+        ),
+        (vec![(SESSION_TOKEN, TOKEN), arn], "exclude each other"),
+        (
+            vec![(SESSION_TOKEN, TOKEN), (DD_API_KEY, ""), arn, ("DD_API_KEY_SSM_NAME", "/x")],
+            "DD_API_KEY, DD_API_KEY_SECRET_ARN and DD_API_KEY_SSM_NAME exclude each other",
+        ),
+        (
+            vec![(SESSION_TOKEN, TOKEN), (DD_API_KEY, ""), ("DD_API_KEY_SECRET_ARN", "canary-secret")],
+            "DD_API_KEY_SECRET_ARN must be the ARN of a secret",
+        ),
+        (
+            vec![(SESSION_TOKEN, TOKEN), (DD_API_KEY, ""), ("DD_API_KEY_SSM_NAME", "canary-secret")],
+            "DD_API_KEY_SSM_NAME must be the full name of a parameter",
+        ),
+        (
+            vec![(SESSION_TOKEN, TOKEN), (DD_API_KEY, ""), arn, (EXTENSION_PORT, "no")],
+            "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",
+        ),
+        (vec![(DD_API_KEY, r#"{"DD_API_KEY": "canary-secret"}"#)], "DD_API_KEY is a JSON object"),
+    ] {
+        let problems = read(&changes).expect_err(told);
+        assert_eq!(problems.iter().count(), 1, "{problems}");
+        assert!(problems.to_string().contains(told), "{told:?} is not in {problems}");
+        assert!(!problems.to_string().contains("canary"), "{problems}");
+    }
+}
+
 #[test]
 fn nothing_secret_is_in_debug() {
     let shown = format!("{:?}", read(&[]).unwrap());
     assert!(!shown.contains("canary") && !shown.contains("Y2Fu"), "{shown}");
+    let kept = read(&[(DD_API_KEY, ""), ("DD_API_KEY_SECRET_ARN", ARN), (SESSION_TOKEN, TOKEN)]).unwrap();
+    let shown = format!("{kept:?}");
+    assert!(shown.contains(ARN) && !shown.contains("canary"), "{shown}");
 }

@@ -40,6 +40,26 @@ async fn beyond_the_share_openings_wait_for_a_person() {
 }
 
 #[tokio::test]
+async fn what_opens_again_at_the_end_of_its_ramp_takes_its_own_place_and_no_more() {
+    // Not run, so that no timer closes what the next report opens again.
+    for (max_open_ppm, open) in [(1_000_000, 4), (500_000, 2)] {
+        let (store, shift_ms) = shifted_store();
+        let breakers = breakers_with(0, |policy| policy.max_open_ppm = max_open_ppm);
+        let service = service_of(Arc::new(store.clone()), breakers);
+        send(&service, &banks(4, "OK", 60)).await;
+        send(&service, &banks(open, "Alert", 50)).await;
+        assert_eq!(count(&store, |flag| flag.state == State::Open).await, open);
+        send(&service, &banks(4, "OK", 40)).await;
+        assert_eq!(count(&store, |flag| flag.state == State::HalfOpen).await, open);
+        shift_ms.fetch_add(RAMP_MS, SeqCst);
+        send(&service, &banks(open, "Alert", 30)).await;
+        assert_eq!(count(&store, |flag| flag.state == State::Open).await, open, "{max_open_ppm}");
+        send(&service, &banks(4, "Alert", 20)).await;
+        assert_eq!(count(&store, |flag| flag.state == State::Open).await, open, "others have no place");
+    }
+}
+
+#[tokio::test]
 async fn new_keys_beyond_the_limit_are_not_taken_in_and_known_ones_go_on() {
     let store = MemoryStore::new();
     let service = service_of(Arc::new(store.clone()), breakers_with(0, |policy| policy.max_keys = 3));

@@ -8,6 +8,7 @@ use super::super::{CALLBACK_BYTES_MAX, Function, SOURCE, encode};
 use super::{FailureCause, Failures};
 use crate::callbacks::DeliverError;
 use crate::guard::CallbackUrl;
+use crate::settings::SigningSecrets;
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Inventory, Reason, Report};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub(super) struct Tally {
 /// The way out for one run.
 pub(super) struct Sender<'a> {
     function: &'a Function,
+    signing: &'a SigningSecrets,
     slots: Semaphore,
     /// How often each host failed.
     failures: BTreeMap<&'a str, AtomicUsize>,
@@ -90,11 +92,12 @@ pub(super) struct Sender<'a> {
 impl<'a> Sender<'a> {
     pub(super) fn new(
         function: &'a Function,
+        signing: &'a SigningSecrets,
         hosts: impl Iterator<Item = &'a str>,
         deadline: Instant,
     ) -> Sender<'a> {
         let failures = hosts.map(|host| (host, AtomicUsize::new(0))).collect();
-        Sender { function, slots: Semaphore::new(CALLS_AT_ONCE_MAX), failures, deadline }
+        Sender { function, signing, slots: Semaphore::new(CALLS_AT_ONCE_MAX), failures, deadline }
     }
 
     /// Sends all of it, in order for each host.
@@ -132,7 +135,7 @@ impl<'a> Sender<'a> {
             return Outcome::Skipped;
         }
         let posted = match call.body() {
-            Ok(body) => self.function.post(call.url, &body, self.deadline).await,
+            Ok(body) => self.function.post(call.url, &body, self.signing, self.deadline).await,
             Err(cause) => Err(cause),
         };
         posted.map_or_else(|cause| self.failed(call, cause), |()| Outcome::Sent)
@@ -252,11 +255,13 @@ mod tests {
         let (schema, to) = (String::new(), String::new());
         let inventory = Inventory { schema, as_of: Timestamp::UNIX_EPOCH, to, monitor_ids: vec![] };
         let calls = || (0..5).map(|_| Call { url: &url, body: Body::Inventory(&inventory) });
-        let near = Instant::now() + START_MARGIN;
-        let tally = Sender::new(&function, [url.host()].into_iter(), near).send(calls()).await;
+        let now = Instant::now();
+        let signing = function.signing.current(now, now).await.unwrap().value;
+        let near = now + START_MARGIN;
+        let tally = Sender::new(&function, &signing, [url.host()].into_iter(), near).send(calls()).await;
         assert_eq!((tally.unsent, tally.failed), (5, 0));
         let far = near + Duration::from_secs(60);
-        let tally = Sender::new(&function, [url.host()].into_iter(), far).send(calls()).await;
+        let tally = Sender::new(&function, &signing, [url.host()].into_iter(), far).send(calls()).await;
         assert_eq!((tally.unsent, tally.failed + tally.skipped), (0, 5));
     }
 }

@@ -1,0 +1,110 @@
+//! The owning service's binary as a child process, on a free port of loopback.
+
+use crate::binaries::binary;
+use crate::canary;
+use crate::process::Program;
+use serde_json::Value;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use tempfile::TempDir;
+
+/// A running service; killed when dropped.
+#[derive(Debug)]
+pub struct ServiceProcess {
+    program: Program,
+    at: SocketAddr,
+    variables: Vec<(String, String)>,
+    _folder: TempDir,
+}
+
+impl ServiceProcess {
+    /// Starts the binary for the breakers of a breakers' file (`breakers` is its text), with more variables than it needs at
+    /// the least, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn start(redis_url: &str, breakers: &str, more: &[(&str, &str)]) -> ServiceProcess {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("breakers.toml");
+        std::fs::write(&file, breakers).expect("the folder can be written");
+        let needed = [
+            ("CUTOUT_REDIS_URL", redis_url),
+            ("CUTOUT_BREAKERS", file.to_str().expect("a plain path")),
+            ("CUTOUT_SIGNING_SECRETS", canary::SIGNING_SECRET),
+        ];
+        let variables =
+            needed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables: Vec<_> = variables.collect();
+        let (program, at) = listening("127.0.0.1:0", &variables);
+        ServiceProcess { program, at, variables, _folder: folder }
+    }
+
+    /// Ends it at once, as a crash does, and starts it again at the same address.
+    pub fn kill_and_restart(&mut self) {
+        // The place must be free before it is taken again.
+        self.program.kill();
+        (self.program, self.at) = listening(&self.at.to_string(), &self.variables);
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// Everything that it printed since it was last started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.program.lines().join("\n")
+    }
+
+    /// Waits until it has printed at least `count` lines with this message, and gives all of them.
+    #[must_use]
+    pub fn lines_at_least(&self, count: usize, message: &str) -> Vec<Value> {
+        let seen = Cell::new(0);
+        self.program.wait_for(&format!("{count} lines {message:?}"), 0, |line| {
+            seen.set(seen.get() + usize::from(line["message"] == message));
+            (seen.get() >= count).then_some(())
+        });
+        self.lines(message)
+    }
+
+    /// The lines with this message so far.
+    ///
+    /// # Panics
+    /// If a line that it printed is not JSON.
+    #[must_use]
+    pub fn lines(&self, message: &str) -> Vec<Value> {
+        let lines = self.program.lines().into_iter().map(|line| {
+            serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("not a line of JSON: {line}"))
+        });
+        lines.filter(|line| line["message"] == message).collect()
+    }
+
+    /// Asks it to end, as an orchestrator does.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn terminate(&self) {
+        let pid = self.program.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended.
+    #[must_use]
+    pub fn ended(&mut self) -> ExitStatus {
+        self.program.wait()
+    }
+}
+
+/// Starts the binary at an address and waits until it tells where it listens.
+fn listening(listen: &str, variables: &[(String, String)]) -> (Program, SocketAddr) {
+    let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<_> = [("CUTOUT_LISTEN", listen)].into_iter().chain(variables).collect();
+    let program = Program::start(Program::command(&binary("cutout-service"), &variables));
+    let at = program.wait_for("where it listens", 0, |line| line["listen"].as_str()?.parse().ok());
+    (program, at)
+}
