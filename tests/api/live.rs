@@ -37,6 +37,11 @@ impl Stream {
 
     /// The next event; none: the stream has ended.
     async fn next(&mut self) -> Option<Event> {
+        // Comments that keep the connection alive are no events.
+        tokio::time::timeout(DEADLINE, self.read_event()).await.expect("no event came")
+    }
+
+    async fn read_event(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let field = |name: &str| {
@@ -49,14 +54,12 @@ impl Stream {
                 };
                 let (name, id, data) = (field("event:"), field("id:"), field("data:"));
                 self.read = rest.to_owned();
-                // A comment keeps the connection alive.
                 if !name.is_empty() {
                     return Some(Event { name, id, data: serde_json::from_str(&data).unwrap() });
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await.expect("no event came");
-            self.read += std::str::from_utf8(&chunk.unwrap_or_default()?).unwrap();
+            self.read += std::str::from_utf8(&self.response.chunk().await.unwrap_or_default()?).unwrap();
         }
     }
 
