@@ -137,13 +137,16 @@ async fn who_follows_a_store_that_lost_its_data_is_told_to_start_over() {
     let mut stream = Stream::open(&rig, None).await;
     let before = stream.next().await.unwrap();
     rig.redis.as_mut().unwrap().restart();
-    // The loss itself is told, and then the new epoch.
-    let mut after = before.clone();
+    // The loss itself is told, and with the next change the new epoch.
+    let mut after = stream.next_of("reset").await;
+    let answers = async || rig.get(Who::Vic, "/v1/pause").await.status == 200;
+    crate::rig::until("the store answers again", answers).await;
+    rig.say(MONITOR, &[("0002", "Alert")]).await;
     while after.data["epoch"] == before.data["epoch"] {
         after = stream.next_of("reset").await;
     }
-    rig.say(MONITOR, &[("0002", "Alert")]).await;
-    assert_eq!(stream.flag().await, pair("bank-charge/0002", "open"));
+    rig.say(MONITOR, &[("0003", "Alert")]).await;
+    while stream.flag().await != pair("bank-charge/0003", "open") {}
 }
 
 #[tokio::test]
