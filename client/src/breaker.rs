@@ -5,8 +5,9 @@
 //! Left out: how the answer comes about (`cell`).
 
 use crate::calls::{Calls, Ended};
-use crate::cell::{Answer, Cell, Reason, Refusal};
+use crate::cell::{Answer, Cell, Refusal};
 use crate::clock::StoreClock;
+use crate::reason::Reason;
 use crate::tally::{Tallies, Tally};
 use cutout_core::flag::ALL_PPM;
 use cutout_core::{BreakerId, State};

@@ -2,19 +2,18 @@
 //!
 //! The follower writes a cell and every caller reads it: one relaxed load while the breaker is calm. While it is not: a look at
 //! the flag through a guard, the clock, and a random draw, and still no lock, no allocation, no network.
-//! Left out: time and chance, which are arguments here.
+//! Left out: time and chance, which are arguments here. Which atomics: `sync`, so that loom can bring its own.
 
 use crate::clock::Moment;
+use crate::reason::Reason;
 use crate::snapshot::KnownBreaker;
 use crate::staleness::Act;
 use crate::tally::Unenforced;
-use arc_swap::ArcSwapOption;
 use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
 use cutout_core::{BreakerId, Flag, Mode, OnStale, State};
-use serde::Serialize;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+
+use super::sync::{ArcSwapOption, AtomicBool, AtomicI64, AtomicU8, Ordering};
 
 /// One breaker of this process.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(crate) struct Cell {
 }
 
 /// A flag that is not plain.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shown {
     flag: Flag,
     /// From when on the next call may be a probe whatever it draws, monotonic milliseconds. One place for as long as
@@ -43,9 +42,6 @@ struct Shown {
 
 /// No flag was seen.
 const NO_FLAG_MS: i64 = i64::MIN;
-
-/// What a plain flag, or none, says.
-static PLAIN: LazyLock<Shown> = LazyLock::new(Shown::default);
 
 /// Where a breaker stands at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,21 +68,6 @@ impl Stand {
         let state = |number: u8| Stand::STATES.get(usize::from(number)).copied().unwrap_or_default();
         Stand { state: state(stored % 3), would: state(stored / 3) }
     }
-}
-
-/// Why a call was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// A signal holds the breaker open, and the call is no probe.
-    Signals,
-    /// It is half-open, and the call is not in the admitted share.
-    Share,
-    /// A person has forced it open.
-    Override,
-    /// The store has been silent for longer than [`MaxStaleness::OpenAfter`](crate::MaxStaleness::OpenAfter) allows.
-    Staleness,
 }
 
 /// What is told of a refusal. Times are Unix milliseconds of the store's clock.
@@ -225,7 +206,7 @@ impl Cell {
 
     /// May a call of `class` be made that drew `draw_ppm` evenly from 0 to 999,999?
     pub(crate) fn ask(&self, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
-        self.with_shown(|Shown { flag, probe_due_ms }| match self.by_staleness(flag, now) {
+        self.with_shown(|flag, probe_due_ms| match self.by_staleness(flag, now) {
             None => by_flag(flag, probe_due_ms, class, now, draw_ppm),
             Some(State::Closed) => Answer::Admitted,
             Some(_) if !flag.is_for(class) => Answer::Admitted,
@@ -237,15 +218,16 @@ impl Cell {
         })
     }
 
-    fn with_shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+    /// The flag, and when its next probe is due; without a flag, what a plain one says.
+    fn with_shown<T>(&self, read: impl FnOnce(&Flag, Option<&AtomicI64>) -> T) -> T {
         match &*self.shown.load() {
-            Some(shown) => read(shown),
-            None => read(&PLAIN),
+            Some(shown) => read(&shown.flag, Some(&shown.probe_due_ms)),
+            None => read(&Flag::default(), None),
         }
     }
 
     fn with_flag<T>(&self, read: impl FnOnce(&Flag) -> T) -> T {
-        self.with_shown(|shown| read(&shown.flag))
+        self.with_shown(|flag, _| read(flag))
     }
 
     /// The state that staleness makes of it; none: the flag decides. A person's decision stands until its own end, also
@@ -264,17 +246,24 @@ impl Cell {
     }
 }
 
-fn by_flag(flag: &Flag, probe_due_ms: &AtomicI64, class: Option<&str>, now: Moment, draw_ppm: u32) -> Answer {
+fn by_flag(
+    flag: &Flag,
+    probe_due_ms: Option<&AtomicI64>,
+    class: Option<&str>,
+    now: Moment,
+    draw_ppm: u32,
+) -> Answer {
     let now_ms = now.store_ms;
+    let probe_due_ms = probe_due_ms.filter(|_| flag.probes_at(now_ms));
     if flag.admits(class, now_ms, draw_ppm) {
-        if flag.probes_at(now_ms) && flag.is_for(class) {
+        if let Some(probe_due_ms) = probe_due_ms.filter(|_| flag.is_for(class)) {
             put_probe_off(probe_due_ms, now);
         }
         let unenforced = draw_ppm >= flag.would_share_ppm(now_ms) && flag.is_for(class);
         let why = if flag.mode == Mode::Watch { Unenforced::Watch } else { Unenforced::Held };
         return if unenforced { Answer::WouldRefuse(why) } else { Answer::Admitted };
     }
-    if flag.probes_at(now_ms) && wins_probe(probe_due_ms, now) {
+    if probe_due_ms.is_some_and(|probe_due_ms| wins_probe(probe_due_ms, now)) {
         return Answer::Admitted;
     }
     Answer::Refused(refusal(flag, now_ms))
@@ -309,7 +298,7 @@ pub(crate) fn is_plain(flag: &Flag) -> bool {
     *flag == Flag { since_ms, probe_ppm, on_stale, ..Flag::default() }
 }
 
-fn refusal(flag: &Flag, now_ms: i64) -> Refusal {
+pub(crate) fn refusal(flag: &Flag, now_ms: i64) -> Refusal {
     let state = flag.state_at(now_ms);
     let reason = match state {
         State::HalfOpen => Reason::Share,
@@ -329,144 +318,4 @@ fn next_change_ms(flag: &Flag, state: State, now_ms: i64) -> Option<i64> {
     let goes_stale = state == State::Open && flag.on_stale != OnStale::Hold && !flag.is_forced_at(now_ms);
     let stale_ms = flag.stale_at_ms.filter(|_| goes_stale);
     ramp_ends_ms.into_iter().chain(next_ms).chain(stale_ms).min()
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::Signals => "by its signals",
-            Reason::Share => "and this call is not in the admitted share",
-            Reason::Override => "by a person's order",
-            Reason::Staleness => "because the store has been silent for too long",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cutout_core::flag::{ForcedUntil, Next};
-    use cutout_core::{Forced, flag::Ramp};
-    use std::sync::Barrier;
-
-    const LAST_DRAW: u32 = ALL_PPM - 1;
-
-    fn at(ms: i64) -> Moment {
-        Moment { monotonic_ms: ms, store_ms: ms, true_ms: ms }
-    }
-
-    fn cell(act: Act, flag: Flag) -> Cell {
-        let cell = Cell::new(BreakerId::new("bank", &["0001"]), Act::Nothing);
-        cell.set(Some(flag), 0);
-        cell.act(act);
-        cell
-    }
-
-    fn open() -> Flag {
-        Flag { state: State::Open, probe_ppm: 10_000, ..Flag::default() }
-    }
-
-    fn reason(cell: &Cell, now: Moment) -> Option<Reason> {
-        match cell.ask(None, now, LAST_DRAW) {
-            Answer::Refused(refusal) => Some(refusal.reason),
-            Answer::Admitted | Answer::WouldRefuse(_) => None,
-        }
-    }
-
-    #[test]
-    fn of_many_callers_at_once_exactly_one_makes_the_probe_that_is_due() {
-        const CALLERS: usize = 8;
-        let cell = cell(Act::Nothing, open());
-        for round in 0..500 {
-            let now = at(round * PROBE_EVERY_MS);
-            let start = Barrier::new(CALLERS);
-            let ask = || {
-                start.wait();
-                cell.ask(None, now, LAST_DRAW) == Answer::Admitted
-            };
-            let probes: usize = std::thread::scope(|scope| {
-                let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(ask)).collect();
-                callers.into_iter().map(|caller| usize::from(caller.join().unwrap())).sum()
-            });
-            assert_eq!(probes, 1, "round {round}");
-            assert!(reason(&cell, at((round + 1) * PROBE_EVERY_MS - 1)).is_some(), "not before it is due");
-        }
-    }
-
-    #[test]
-    fn a_drawn_probe_puts_the_next_one_off_and_a_call_that_passes_by_its_class_does_not() {
-        let cell = cell(Act::Nothing, Flag { refuse: ["charge".to_owned()].into(), ..open() });
-        assert_eq!(cell.ask(Some("charge"), at(0), 9_999), Answer::Admitted, "the last of the share");
-        assert!(reason(&cell, at(PROBE_EVERY_MS - 1)).is_some());
-        assert_eq!(cell.ask(Some("refund"), at(PROBE_EVERY_MS), 0), Answer::Admitted);
-        assert_eq!(cell.ask(Some("charge"), at(PROBE_EVERY_MS), LAST_DRAW), Answer::Admitted, "still due");
-        assert_eq!(reason(&cell, at(PROBE_EVERY_MS)), Some(Reason::Signals));
-    }
-
-    #[test]
-    fn a_breaker_that_stays_open_keeps_the_pace_of_its_probes() {
-        let cell = cell(Act::Nothing, open());
-        assert_eq!(reason(&cell, at(0)), None);
-        cell.set(Some(Flag { since_ms: 7, ..open() }), 0);
-        assert_eq!(reason(&cell, at(1)), Some(Reason::Signals), "a new flag brings no new probe");
-        cell.set(Some(Flag::default()), 0);
-        cell.set(Some(open()), 5_000);
-        assert_eq!((reason(&cell, at(4_999)), reason(&cell, at(5_000))), (Some(Reason::Signals), None));
-    }
-
-    #[test]
-    fn without_a_probe_share_there_is_no_probe_and_a_person_forbids_it() {
-        assert!(reason(&cell(Act::Nothing, Flag { probe_ppm: 0, ..open() }), at(i64::MAX)).is_some());
-        let forced = Some(ForcedUntil { state: Forced::Open, until_ms: None });
-        let cell = cell(Act::Nothing, Flag { forced, ..open() });
-        assert_eq!(reason(&cell, at(i64::MAX)), Some(Reason::Override));
-        assert!(matches!(cell.ask(None, at(0), 0), Answer::Refused(_)), "nor is any drawn");
-    }
-
-    #[test]
-    fn calm_is_what_admits_every_call_now_and_later_with_nothing_to_count() {
-        let next = Some(Next { at_ms: 5, state: State::Open });
-        let watching = |would| Flag { mode: Mode::Watch, would: Some(would), ..Flag::default() };
-        assert!(cell(Act::Nothing, Flag::default()).is_calm() && cell(Act::Close, Flag::default()).is_calm());
-        assert!(cell(Act::Nothing, watching(State::Closed)).is_calm());
-        assert!(!cell(Act::Nothing, watching(State::Open)).is_calm());
-        assert!(!cell(Act::Nothing, Flag { next, ..Flag::default() }).is_calm());
-        assert!(!cell(Act::Nothing, open()).is_calm() && !cell(Act::Open, Flag::default()).is_calm());
-        assert!(!Cell::new(BreakerId::new("bank", &["0001"]), Act::Open).is_calm());
-    }
-
-    #[test]
-    fn until_is_the_next_moment_at_which_time_changes_the_state() {
-        let ramp = Some(Ramp { from_ms: 10, to_ms: 90, from_ppm: 0 });
-        let next = Some(Next { at_ms: 10, state: State::HalfOpen });
-        let until = |flag: &Flag, now_ms| refusal(flag, now_ms).until_ms;
-        let ends = Flag { ramp, next, ..open() };
-        assert_eq!((until(&ends, 9), until(&ends, 10)), (Some(10), Some(90)));
-        let stale = Flag { stale_at_ms: Some(50), ..open() };
-        assert_eq!((until(&stale, 49), until(&stale, 50)), (Some(50), None));
-        assert_eq!(until(&Flag { on_stale: OnStale::Hold, ..stale.clone() }, 49), None);
-        let forced = Some(ForcedUntil { state: Forced::Closed, until_ms: Some(10) });
-        let next = Some(Next { at_ms: 10, state: State::Open });
-        let over = Flag { state: State::Closed, since_ms: 3, forced, next, ..stale.clone() };
-        assert_eq!((refusal(&over, 11).since_ms, until(&over, 11)), (Some(10), Some(50)));
-        let forced = Some(ForcedUntil { state: Forced::Open, until_ms: None });
-        assert_eq!(until(&Flag { forced, ..stale }, 11), None, "a person's decision does not go stale");
-    }
-
-    #[test]
-    fn staleness_leaves_a_person_alone_by_the_true_time_though_the_breakers_stands_still() {
-        let now = |true_ms| Moment { monotonic_ms: 0, store_ms: 100, true_ms };
-        let forced = |state| Some(ForcedUntil { state, until_ms: Some(500) });
-        let kept_open = cell(Act::Close, Flag { forced: forced(Forced::Open), ..open() });
-        assert_eq!((kept_open.state(now(499)), kept_open.state(now(500))), (State::Open, State::Closed));
-        assert_eq!(
-            (reason(&kept_open, now(499)), reason(&kept_open, now(500))),
-            (Some(Reason::Override), None)
-        );
-        let kept_closed = cell(Act::Open, Flag { forced: forced(Forced::Closed), ..Flag::default() });
-        assert_eq!(
-            (reason(&kept_closed, now(499)), reason(&kept_closed, now(500))),
-            (None, Some(Reason::Staleness))
-        );
-    }
 }

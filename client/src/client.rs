@@ -2,7 +2,7 @@
 
 use crate::breaker::Breaker;
 use crate::family::Family;
-use crate::memory::Memory;
+use crate::memory::{Contact, Memory};
 use crate::names::UnknownBreaker;
 use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
@@ -12,6 +12,7 @@ use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -167,6 +168,7 @@ pub struct ClientBuilder {
     names: BTreeSet<String>,
     allow_undeclared: bool,
     start_timeout: Duration,
+    require_store: bool,
     max_staleness: MaxStaleness,
     max_staleness_of: BTreeMap<String, MaxStaleness>,
     clock: LocalClock,
@@ -182,6 +184,10 @@ pub enum ConnectError {
     /// A breaker that the program uses is not declared.
     #[error(transparent)]
     Unknown(#[from] UnknownBreaker),
+    /// The store did not answer in time, or refuses, and [`ClientBuilder::require_store`] was set. The text says why, without
+    /// the URL, which may hold a password.
+    #[error("the store cannot be followed: {0}")]
+    NoStore(String),
     /// A staleness is too short: before [`MAX_STALENESS_MIN`] breakers' own timers run, and a short loss of the store would act.
     #[error("the max_staleness of {0} is shorter than {min_s} s", min_s = MAX_STALENESS_MIN.as_secs())]
     Staleness(String),
@@ -195,6 +201,7 @@ impl ClientBuilder {
             names: BTreeSet::new(),
             allow_undeclared: false,
             start_timeout: START_TIMEOUT,
+            require_store: false,
             max_staleness: MaxStaleness::default(),
             max_staleness_of: BTreeMap::new(),
             clock: LocalClock::default(),
@@ -222,6 +229,13 @@ impl ClientBuilder {
     /// How long to wait for the store's first answer; [`START_TIMEOUT`] otherwise.
     pub fn start_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.start_timeout = timeout;
+        self
+    }
+
+    /// A start without the store is an error ([`ConnectError::NoStore`]): for programs that rather start again later than with
+    /// breakers they know nothing of. Otherwise calls flow until the store answers.
+    pub fn require_store(mut self) -> ClientBuilder {
+        self.require_store = true;
         self
     }
 
@@ -256,8 +270,9 @@ impl ClientBuilder {
     }
 
     /// Starts to follow, and waits for the first snapshot, but not longer than the start time-out: a store that does not
-    /// answer must not keep a payment service from starting. Then calls flow, the names are checked when it comes,
-    /// and [`Client::health`] tells.
+    /// answer must not keep a payment service from starting. A store that refuses, as with a wrong password, is not waited for.
+    /// Without an answer calls flow, the names are checked when it comes, and [`Client::health`] tells;
+    /// or it is an error, where [`ClientBuilder::require_store`] was set.
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -270,18 +285,40 @@ impl ClientBuilder {
             Source::Store(store) => store,
         };
         let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
-        let mut synced = memory.synced();
+        let contact = memory.contact();
         let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
         let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
-        if tokio::time::timeout(self.start_timeout, synced.wait_for(|synced| *synced)).await.is_err() {
-            let waited_ms = self.start_timeout.as_millis();
+        if let Some(problem) = no_store(contact, self.start_timeout).await {
+            if self.require_store {
+                return Err(ConnectError::NoStore(problem));
+            }
             tracing::warn!(
-                waited_ms,
-                "the store did not answer in time: calls flow, and names are checked when it does"
+                problem,
+                "the store did not answer: calls flow, and names are checked when it does"
             );
             metrics::counter!("cutout_client_started_without_store_total").increment(1);
         }
         client.memory.check_names()?;
         Ok(client)
     }
+}
+
+/// Waits for the first snapshot, and says why there is none.
+async fn no_store(mut contact: watch::Receiver<Contact>, timeout: Duration) -> Option<String> {
+    // What it refuses now it will refuse later.
+    let ended = contact.wait_for(|contact| !matches!(contact, Contact::Not(_)));
+    match tokio::time::timeout(timeout, ended).await {
+        Ok(Ok(ended)) => match &*ended {
+            Contact::Refused(problem) => return Some(problem.clone()),
+            Contact::Synced | Contact::Not(_) => return None,
+        },
+        // The memory is gone, and with it who would ask.
+        Ok(Err(_)) => return None,
+        Err(_) => {}
+    }
+    let last = match &*contact.borrow() {
+        Contact::Not(Some(problem)) => format!(", last: {problem}"),
+        _ => String::new(),
+    };
+    Some(format!("no answer within {} ms{last}", timeout.as_millis()))
 }

@@ -35,6 +35,8 @@ mod breaker;
 mod call;
 mod calls;
 mod cell;
+#[cfg(test)]
+mod cell_tests;
 mod client;
 mod clock;
 #[cfg(any(feature = "tower", feature = "reqwest"))]
@@ -47,19 +49,22 @@ mod local;
 mod memory;
 mod names;
 mod outcome;
+mod reason;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod snapshot;
 mod staleness;
+mod sync;
 mod tally;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod transitions;
+#[cfg(test)]
+mod under_loom;
 mod upstream;
 
 pub use breaker::{Breaker, Permit, Refused};
 pub use call::CallError;
-pub use cell::Reason;
 pub use client::{Client, ClientBuilder, ConnectError, DEFAULT_SCOPE, Health, START_TIMEOUT};
 pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
@@ -70,6 +75,7 @@ pub use family::Family;
 pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
 pub use outcome::{ByResult, Classify, Outcome};
+pub use reason::Reason;
 pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
 pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};

@@ -18,6 +18,7 @@ use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -37,8 +38,19 @@ pub(crate) struct Memory {
     names_checked: AtomicBool,
     connected: AtomicBool,
     losses: AtomicU64,
-    synced: watch::Sender<bool>,
+    contact: watch::Sender<Contact>,
     listeners: Listeners,
+}
+
+/// What came of the start.
+#[derive(Debug, Clone)]
+pub(crate) enum Contact {
+    /// No answer yet, and what went wrong last.
+    Not(Option<String>),
+    /// It answers, and will say the same again: a wrong password, no permission.
+    Refused(String),
+    /// All flags of the first snapshot are known.
+    Synced,
 }
 
 /// How many cells are kept before those that nobody needs are looked for.
@@ -108,7 +120,7 @@ impl Memory {
             names_checked: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             losses: AtomicU64::new(0),
-            synced: watch::Sender::new(false),
+            contact: watch::Sender::new(Contact::Not(None)),
             listeners: Listeners::default(),
         }
     }
@@ -211,9 +223,9 @@ impl Memory {
         }
     }
 
-    /// Becomes true with the first snapshot.
-    pub(crate) fn synced(&self) -> watch::Receiver<bool> {
-        self.synced.subscribe()
+    /// What comes of the start.
+    pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.subscribe()
     }
 
     pub(crate) fn clock(&self) -> &StoreClock {
@@ -267,7 +279,11 @@ impl Memory {
     pub(crate) fn regained_contact(&self, declared: Option<Arc<Declared>>) {
         self.connected.store(true, Ordering::Relaxed);
         self.declared.store(declared);
-        self.synced.send_replace(true);
+        self.contact.send_if_modified(|contact| {
+            let is_first = !matches!(contact, Contact::Synced);
+            *contact = Contact::Synced;
+            is_first
+        });
         self.check_names_late();
     }
 
@@ -331,10 +347,24 @@ impl Sink for Memory {
         self.regained_contact(at.declared.clone());
     }
 
-    fn failed(&self, _: &StoreError) {
-        // The follower logs it once; here it only shows in the health.
+    fn failed(&self, error: &StoreError) {
+        // The follower logs it once; here it only shows in the health, and in what the start says.
         self.lost_contact();
+        self.contact.send_if_modified(|contact| {
+            if matches!(contact, Contact::Synced) {
+                return false;
+            }
+            let told = chain(error);
+            *contact = if error.is_retryable() { Contact::Not(Some(told)) } else { Contact::Refused(told) };
+            true
+        });
     }
+}
+
+/// An error and what it came from, in one line.
+fn chain(error: &StoreError) -> String {
+    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

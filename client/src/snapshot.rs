@@ -8,7 +8,7 @@ use cutout_core::{BreakerId, Forced, State};
 use serde::Serialize;
 use std::fmt;
 
-use crate::cell::Reason;
+use crate::reason::Reason;
 
 /// How many breakers a [`Snapshot`] shows; those that are not closed come first.
 pub const SNAPSHOT_BREAKERS_MAX: usize = 1_000;

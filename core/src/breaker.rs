@@ -7,6 +7,7 @@
 //!
 //! Left out: where the record is kept and how writers exclude each other (`flags`).
 
+mod heard;
 mod person;
 mod policy;
 mod published;
@@ -17,6 +18,7 @@ use crate::hint;
 use crate::observation::Observation;
 use crate::report::NotifiedTransition;
 use crate::tags::Tags;
+pub use heard::{Asks, Heard};
 pub use person::{Act, Hold, Order, Override, Pause};
 pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};

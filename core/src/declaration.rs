@@ -5,7 +5,7 @@
 
 use crate::breaker::Policy;
 use crate::tags::Tags;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -61,6 +61,15 @@ impl BreakerId {
         }
     }
 
+    /// The identity that a person means by `text`: the name, and the key's values, each as it is or encoded already.
+    #[must_use]
+    pub fn typed(text: &str) -> BreakerId {
+        let mut parts = text.split('/');
+        let name = parts.next().unwrap_or_default();
+        let values: Vec<_> = parts.map(|value| percent_decode_str(value).decode_utf8_lossy()).collect();
+        BreakerId::new(name, &values)
+    }
+
     /// An identity as a store spells it.
     #[must_use]
     pub fn from_stored(id: String) -> BreakerId {
@@ -83,6 +92,12 @@ impl BreakerId {
     #[must_use]
     pub fn key(&self) -> &str {
         self.0.split_once('/').map_or("", |(_, key)| key)
+    }
+
+    /// How many values the key has.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        self.0.matches('/').count()
     }
 }
 
@@ -241,6 +256,20 @@ mod tests {
         assert_eq!(written, [BreakerId::new("bank-charge", &["a/B%"])]);
         assert_eq!(written[0].as_str(), "bank-charge/a%2Fb%25");
         assert_eq!(written[0].name(), "bank-charge");
+    }
+
+    #[test]
+    fn what_a_person_types_is_the_identity_that_is_written() {
+        for typed in ["bank-charge/0001", "bank-charge/A%2fb%25", "bank-charge/a/É", "fleet", "bank/50%"] {
+            let meant = BreakerId::typed(typed);
+            assert_eq!(BreakerId::typed(meant.as_str()), meant, "{typed}: spelled out it stays the same");
+        }
+        assert_eq!(BreakerId::typed("bank-charge/A%2fb%25"), BreakerId::new("bank-charge", &["a/B%"]));
+        assert_eq!(BreakerId::typed("bank-charge/É"), BreakerId::new("bank-charge", &["é"]));
+        assert_eq!(BreakerId::typed("fleet"), BreakerId::new::<&str>("fleet", &[]));
+        let two = BreakerId::typed("route/jp/0001");
+        assert_eq!((two.name(), two.key(), two.key_len()), ("route", "jp/0001", 2));
+        assert_eq!((BreakerId::typed("fleet").key(), BreakerId::typed("fleet").key_len()), ("", 0));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use breaker::{Act, Breaker, Cause, Evidence, Hold, Order, Override, Pause, P
 pub use declaration::{BreakerId, Declaration, Declared};
 pub use family::Family;
 pub use flag::{Flag, Forced, Mode, OnStale, State};
-pub use plan::{MonitorSeen, Plan, plan, plan_gone};
+pub use plan::{EventSeen, MonitorSeen, Plan, plan, plan_gone};
 pub use problems::Problems;
 pub use report::{Callback, Report};
 pub use tags::Tags;

@@ -6,7 +6,7 @@
 use crate::breaker::{Claim, Evidence, FORGOTTEN_AFTER_MS};
 use crate::declaration::{BreakerId, Declaration, Touched};
 use crate::observation::Observation;
-use crate::report::{Callback, Group, Reason, Report};
+use crate::report::{Callback, Event, Group, Reason, Report};
 use crate::tags::Tags;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,27 @@ pub struct MonitorSeen {
     /// Whether a scheduled run has brought it: then one that does not bring it says that it is gone.
     #[serde(default)]
     pub managed: bool,
+    /// Its name, as last read.
+    #[serde(default)]
+    pub name: String,
+    /// Where a person sees it; empty: it was not told.
+    #[serde(default)]
+    pub url: String,
+    /// The newest event behind a notification of it that could be read.
+    #[serde(default)]
+    pub event: Option<EventSeen>,
     /// The breakers that hold signals of it, with when the first report was read in which no group touched them.
     #[serde(default)]
     pub breakers: BTreeMap<BreakerId, Option<i64>>,
+}
+
+/// What a store remembers of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSeen {
+    /// When it happened, Unix milliseconds of Datadog's clock.
+    pub at_ms: i64,
+    /// Where a person sees it.
+    pub url: String,
 }
 
 impl MonitorSeen {
@@ -42,6 +60,14 @@ impl MonitorSeen {
         if as_of_ms >= seen.as_of_ms {
             seen.as_of_ms = as_of_ms;
             seen.tags = report.monitor.tags.iter().map(|tag| tag.to_lowercase()).collect();
+            seen.name.clone_from(&report.monitor.name);
+            seen.url.clone_from(&report.monitor.url);
+        }
+        if let Some(Event { date_happened, url, .. }) = &callback.event {
+            let at_ms = date_happened.as_millisecond();
+            if !url.is_empty() && seen.event.as_ref().is_none_or(|known| at_ms > known.at_ms) {
+                seen.event = Some(EventSeen { at_ms, url: url.clone() });
+            }
         }
         seen.latest_change_ms = seen.latest_change_ms.max(report.latest_change_ms());
         seen.managed |= callback.reason == Reason::Reconcile;
@@ -296,6 +322,32 @@ mod tests {
         assert_eq!(after.latest_change_ms, Some(1_795_222_800_000));
         assert!(after.differs_from(Some(&newer)) && !after.differs_from(Some(&after.clone())));
         assert!(!MonitorSeen { as_of_ms: 9, ..after.clone() }.differs_from(Some(&after)));
+    }
+
+    #[test]
+    fn the_newest_event_and_where_the_monitor_is_seen_are_remembered() {
+        let declared = [declaration("all", &[], &[7], &[])];
+        let sent = |as_of, url: &str, event_at: &str| {
+            let mut report = report(as_of, &[], &[("*", "OK")]);
+            report["monitor"]["url"] = url.into();
+            let mut callback = callback(&report, &serde_json::Value::Null);
+            callback.event = Some(Event {
+                title: String::new(),
+                text: String::new(),
+                date_happened: event_at.parse().unwrap(),
+                tags: Vec::new(),
+                url: format!("{url}/event"),
+            });
+            callback
+        };
+        let new = sent("2026-11-21T02:00:00Z", "new", "2026-11-21T01:59:00Z");
+        let old = sent("2026-11-21T01:00:00Z", "old", "2026-11-21T00:59:00Z");
+        let seen = plan(&declared, &new, None).unwrap().seen.unwrap();
+        assert_eq!((&*seen.url, &*seen.name, &*seen.event.clone().unwrap().url), ("new", "m", "new/event"));
+        let after = plan(&declared, &old, Some(&seen)).unwrap().seen.unwrap();
+        assert!(!after.differs_from(Some(&seen)), "what is older brings nothing back");
+        let other = sent("2026-11-21T02:00:00Z", "new", "2026-11-21T02:00:01Z");
+        assert!(plan(&declared, &other, Some(&seen)).unwrap().seen.unwrap().differs_from(Some(&seen)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Left out: every decision (`cutout-core`).
 
+pub mod audit;
 mod clock;
 pub mod follower;
 pub mod memory;
@@ -14,13 +15,16 @@ pub mod store;
 pub mod table;
 
 pub use self::redis::RedisStore;
+pub use audit::{
+    AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
+};
 pub use clock::LocalClock;
 pub use follower::{Follower, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake,
-    PUBLISHED_VERSION, Position, Publish, Published, Read, Setting, Snapshot, Store, StoreError, Stored,
-    Term, WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, PUBLISHED_VERSION, Position,
+    Publish, Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX,
+    Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 

@@ -1,15 +1,16 @@
 //! A store in the memory of one process: demo, development, tests, embedding. Nothing outlives the process.
 //!
 //! It keeps the same rules as the store in Redis, and the same suite checks both. Handles share one state, so a
-//! service and its followers in one process see the same flags. Left out: durability, other processes, and the audit
-//! stream, which nobody could read here.
+//! service and its followers in one process see the same flags. Left out: durability, and other processes.
 
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
 use crate::store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position, Publish,
     Published, Read, Snapshot, Store, StoreError, Stored, Term, Write,
 };
 use async_trait::async_trait;
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// How many audit entries are kept at the most, whatever the settings say: they are in this process's memory.
+pub const AUDIT_KEPT_IN_MEMORY: usize = 10_000;
 
 /// The clock of a memory store: Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -43,6 +47,8 @@ struct State {
     changes: VecDeque<Change>,
     /// How many changes there ever were; the place of the last one. Goes on after a loss, as time does.
     place: u64,
+    audit: VecDeque<Audited>,
+    audit_kept: AuditKept,
 }
 
 #[derive(Clone)]
@@ -84,7 +90,7 @@ impl MemoryStore {
     /// Loses all data, as a Redis without persistence does when it restarts.
     pub fn lose_everything(&self) {
         let mut state = self.state();
-        *state = State { place: state.place, ..State::default() };
+        *state = State { place: state.place, audit_kept: state.audit_kept, ..State::default() };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,9 +116,9 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl State {
-    fn take(&mut self, write: &Write) -> bool {
+    fn take(&mut self, write: &Write, now_ms: i64) -> bool {
         match write {
-            Write::Breaker { id, expected, record, flag, not_closed_by, audit: _ } => {
+            Write::Breaker { id, expected, record, flag, not_closed_by, audit } => {
                 let taken = replace(&mut self.breakers, id, *expected, record);
                 if taken {
                     let family = self.families.entry(id.name().to_owned()).or_default();
@@ -123,6 +129,7 @@ impl State {
                         Some(Publish::Refresh(flag)) => self.refresh(id, flag),
                         None => {}
                     }
+                    audit.iter().for_each(|entry| self.tell(Some(id), entry, now_ms));
                 }
                 taken
             }
@@ -149,6 +156,31 @@ impl State {
         self.place += 1;
         if self.changes.len() > CHANGES_KEPT {
             self.changes.pop_front();
+        }
+    }
+
+    /// Adds to the audit stream, and lets go what exceeds its limits.
+    fn tell(&mut self, breaker: Option<&BreakerId>, entry: &impl Serialize, now_ms: i64) {
+        // What is told always has a JSON form.
+        let Ok(entry) = serde_json::to_value(entry) else { return };
+        let at_ms = u64::try_from(now_ms).unwrap_or(0);
+        // As in Redis a clock that goes back does not turn the order round.
+        let id = match self.audit.back().map(|last| last.id) {
+            Some(last) if last.at_ms >= at_ms => AuditId { number: last.number + 1, ..last },
+            _ => AuditId { at_ms, number: 0 },
+        };
+        self.audit.push_back(Audited { id, breaker: breaker.cloned(), entry });
+        let from_ms = u64::try_from(now_ms.saturating_sub(self.audit_kept.age_ms)).unwrap_or(0);
+        let entries = self.audit_kept.entries.min(AUDIT_KEPT_IN_MEMORY);
+        while self.audit.len() > entries || self.audit.front().is_some_and(|first| first.id.at_ms < from_ms) {
+            self.audit.pop_front();
+        }
+    }
+
+    fn set_pause(&mut self, pause: Option<&Pause>, cause: &Cause, at_ms: i64, now_ms: i64) {
+        if let Some(life) = &mut self.life {
+            life.pause = pause.cloned();
+            self.tell(None, &serde_json::json!({ "at_ms": at_ms, "cause": cause }), now_ms);
         }
     }
 
@@ -223,17 +255,57 @@ impl Store for MemoryStore {
         if state.life.as_ref().map(Life::term).as_ref() != Some(term) {
             return Ok(Committed::OtherTerm);
         }
-        let taken = writes.iter().map(|write| state.take(write)).collect();
+        let now_ms = self.now_ms();
+        let taken = writes.iter().map(|write| state.take(write, now_ms)).collect();
         drop(state);
         self.shared.changed.notify_waiters();
         Ok(Committed::Taken(taken))
     }
 
-    async fn set_pause(&self, pause: Option<&Pause>, _cause: &Cause, _at_ms: i64) -> Result<(), StoreError> {
-        if let Some(life) = &mut self.state().life {
-            life.pause = pause.cloned();
-        }
+    async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
+        self.state().set_pause(pause, cause, at_ms, self.now_ms());
         Ok(())
+    }
+
+    async fn replace_pause(
+        &self,
+        expected: Option<&Pause>,
+        pause: Option<&Pause>,
+        cause: &Cause,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let is_expected = state.life.as_ref().and_then(|life| life.pause.as_ref()) == expected;
+        if is_expected {
+            state.set_pause(pause, cause, at_ms, self.now_ms());
+        }
+        Ok(is_expected)
+    }
+
+    async fn flags(&self, ids: &[BreakerId]) -> Result<Vec<Option<Published>>, StoreError> {
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.flags.get(id).cloned()).collect())
+    }
+
+    async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
+        let (state, count) = (self.state(), count.min(AUDIT_PER_READ_MAX));
+        Ok(match from {
+            AuditFrom::Before(place) => {
+                let before = |entry: &&Audited| place.is_none_or(|place| entry.id < place);
+                state.audit.iter().rev().filter(before).take(count).cloned().collect()
+            }
+            AuditFrom::After(place) => {
+                state.audit.iter().filter(|entry| entry.id > place).take(count).cloned().collect()
+            }
+        })
+    }
+
+    fn keep_audit(&self, kept: AuditKept) {
+        self.state().audit_kept = kept;
+    }
+
+    fn audit_kept(&self) -> AuditKept {
+        self.state().audit_kept
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {

@@ -14,25 +14,27 @@ mod route;
 mod sentinel;
 mod url;
 
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditKept, Audited};
 use crate::follower::chain;
 use crate::store::{
-    AUDIT_KEPT, AUDIT_KEPT_MS, CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake,
-    Position, Publish, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX,
-    Write,
+    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
+    Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
 use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
-use forms::{Keys, foreign, json, parse_change, parse_published, parse_record, published_parts, record};
+use forms::{
+    Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
+};
 use redis::streams::{StreamRangeReply, StreamReadReply};
 use redis::{Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The place of `breakers` among the script's KEYS.
@@ -49,6 +51,8 @@ pub struct RedisStore {
     blocking: Blocking,
     commit: Script,
     declare: Script,
+    pause: Script,
+    audit_kept: Mutex<AuditKept>,
 }
 
 impl RedisStore {
@@ -82,6 +86,8 @@ impl RedisStore {
             blocking: Blocking::new(route),
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
+            pause: Script::new(include_str!("redis/pause.lua")),
+            audit_kept: Mutex::default(),
         })
     }
 
@@ -243,13 +249,14 @@ impl Store for RedisStore {
 
     async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
         let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
-        let audit_from_ms = crate::clock::system_ms().saturating_sub(AUDIT_KEPT_MS).max(0);
+        let kept = self.audit_kept();
+        let audit_from_ms = crate::clock::system_ms().saturating_sub(kept.age_ms).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
             let mut script = self.commit.prepare_invoke();
             script.key(meta).key(flags).key(changes).key(breakers).key(monitors).key(families).key(audit);
             script.arg(term.epoch.as_str()).arg(term.revision);
-            script.arg(CHANGES_KEPT).arg(AUDIT_KEPT).arg(audit_from_ms);
+            script.arg(CHANGES_KEPT).arg(kept.entries).arg(audit_from_ms);
             for write in part {
                 self.add_write(&mut script, &term.epoch, write)?;
             }
@@ -264,9 +271,10 @@ impl Store for RedisStore {
     async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
         let Keys { meta, audit, .. } = &self.keys;
         let entry = json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?;
+        let kept = self.audit_kept().entries;
         // In this order: a pause without its audit entry would be worse than the entry alone.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("MULTI").ignore().cmd("XADD").arg(audit).arg("MAXLEN").arg("~").arg(AUDIT_KEPT).arg("*");
+        pipeline.cmd("MULTI").ignore().cmd("XADD").arg(audit).arg("MAXLEN").arg("~").arg(kept).arg("*");
         pipeline.arg("breaker").arg("").arg("entry").arg(entry).ignore();
         match pause {
             Some(pause) => pipeline.cmd("HSET").arg(meta).arg("pause").arg(json(meta, pause)?).ignore(),
@@ -274,6 +282,52 @@ impl Store for RedisStore {
         };
         pipeline.cmd("EXEC").ignore();
         self.ask("pausing", pipeline).await
+    }
+
+    async fn replace_pause(
+        &self,
+        expected: Option<&Pause>,
+        pause: Option<&Pause>,
+        cause: &Cause,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let Keys { meta, audit, .. } = &self.keys;
+        let text = |pause: Option<&Pause>| pause.map_or(Ok(String::new()), |pause| json(meta, pause));
+        let mut script = self.pause.prepare_invoke();
+        script.key(meta).key(audit).arg(text(expected)?).arg(text(pause)?);
+        script.arg(json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?);
+        script.arg(self.audit_kept().entries);
+        self.run("pausing", &script).await
+    }
+
+    async fn flags(&self, ids: &[BreakerId]) -> Result<Vec<Option<Published>>, StoreError> {
+        let mut pipeline = redis::pipe();
+        // HMGET without fields is an error; HMGET of a field that nothing has keeps the answer's shape.
+        let fields = ids.iter().map(BreakerId::as_str).chain([""]).collect::<Vec<_>>();
+        pipeline.cmd("HMGET").arg(&self.keys.flags).arg(fields);
+        let (found,): (Vec<Option<Vec<u8>>>,) = self.ask("reading flags", pipeline).await?;
+        Ok(ids.iter().zip(found).map(|(id, json)| parse_published(id, &json?)).collect())
+    }
+
+    async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
+        let (command, start, end) = match from {
+            AuditFrom::Before(None) => ("XREVRANGE", "+".to_owned(), "-"),
+            AuditFrom::Before(Some(place)) => ("XREVRANGE", format!("({place}"), "-"),
+            AuditFrom::After(place) => ("XRANGE", format!("({place}"), "+"),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd(command).arg(&self.keys.audit).arg(start).arg(end);
+        pipeline.arg("COUNT").arg(count.min(AUDIT_PER_READ_MAX));
+        let (found,): (StreamRangeReply,) = self.ask("reading the audit stream", pipeline).await?;
+        Ok(found.ids.iter().filter_map(parse_audited).collect())
+    }
+
+    fn keep_audit(&self, kept: AuditKept) {
+        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn audit_kept(&self) -> AuditKept {
+        *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {

@@ -4,8 +4,9 @@
 //! ([`Store::commit`] compares and sets), numbers the changes of flags, and lets followers read flags and changes.
 //! Absent, unreachable and lost are three different answers: `None`, [`StoreError`], another epoch.
 
+use crate::audit::{AuditEntry, AuditFrom, AuditKept, Audited, keeps_none};
 use async_trait::async_trait;
-use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause, Transition};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,11 +17,6 @@ pub const WRITES_PER_SCRIPT_MAX: usize = 500;
 pub const CHANGES_KEPT: usize = 10_000;
 /// How many changes one read of the stream brings.
 pub const CHANGES_PER_READ_MAX: usize = 1_000;
-
-/// About how many entries the audit stream keeps.
-pub const AUDIT_KEPT: usize = 100_000;
-/// How long it keeps them, milliseconds: 90 days.
-pub const AUDIT_KEPT_MS: i64 = 90 * 86_400_000;
 
 /// A random name for one life of a scope's data. Another epoch means that data were lost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,7 +99,7 @@ pub enum Write {
         /// there before counts as a new key by itself.
         not_closed_by: i64,
         /// What goes to the audit stream.
-        audit: Vec<Transition>,
+        audit: Vec<AuditEntry>,
     },
     /// What is remembered of a monitor.
     Monitor {
@@ -292,6 +288,44 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Pauses the scope, or ends its pause; `cause` goes to the audit stream with the time `at_ms`.
     async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError>;
+
+    /// Pauses the scope or ends its pause as [`Store::set_pause`] does, but only if its pause is still `expected`. True: it
+    /// was. Without an own implementation somebody may come between.
+    async fn replace_pause(
+        &self,
+        expected: Option<&Pause>,
+        pause: Option<&Pause>,
+        cause: &Cause,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        if self.read(&[], None).await?.pause.as_ref() != expected {
+            return Ok(false);
+        }
+        self.set_pause(pause, cause, at_ms).await?;
+        Ok(true)
+    }
+
+    /// Reads the flags of these breakers as they are published, in the same order; none: it is not there, or cannot be read.
+    async fn flags(&self, ids: &[BreakerId]) -> Result<Vec<Option<Published>>, StoreError> {
+        let flags: BTreeMap<BreakerId, Published> = self.snapshot().await?.flags.into_iter().collect();
+        Ok(ids.iter().map(|id| flags.get(id).cloned()).collect())
+    }
+
+    /// Reads up to `count` entries of the audit stream, [`crate::AUDIT_PER_READ_MAX`] at the most.
+    async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
+        let _ = (from, count);
+        Err(keeps_none())
+    }
+
+    /// From now on keeps so much of the audit stream.
+    fn keep_audit(&self, kept: AuditKept) {
+        let _ = kept;
+    }
+
+    /// How much of the audit stream is kept.
+    fn audit_kept(&self) -> AuditKept {
+        AuditKept::default()
+    }
 
     /// Reads all flags, the meta, the clock and the stream's end as of one moment.
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;

@@ -13,7 +13,7 @@ use cutout_core::report::Inventory;
 use cutout_core::{
     Breaker, BreakerId, Callback, Declaration, Family, MonitorSeen, Plan, State, plan, plan_gone,
 };
-use cutout_flags::{Committed, Read, StoreError, Stored, Term, Write};
+use cutout_flags::{Committed, Links, Read, StoreError, Stored, Term, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -86,6 +86,22 @@ impl Subject<'_> {
         }
     }
 
+    /// Where a person sees what brought it; none: nowhere that is known.
+    fn links(&self, stored: Option<&MonitorSeen>) -> Option<Links> {
+        let (told, event) = match self {
+            Subject::Callback(Callback { report, event, .. }) => {
+                (report.as_ref().map(|report| &report.monitor.url), event.as_ref().map(|event| &event.url))
+            }
+            Subject::Gone { .. } => (None, None),
+        };
+        let monitor = told.or_else(|| stored.map(|stored| &stored.url));
+        let links = Links {
+            monitor: monitor.and_then(|url| web_link(url)),
+            event: event.and_then(|url| web_link(url)),
+        };
+        (links != Links::default()).then_some(links)
+    }
+
     fn plan<'d>(
         &self,
         declarations: &'d [Declaration],
@@ -99,6 +115,11 @@ impl Subject<'_> {
             }
         }
     }
+}
+
+/// A URL that may become a link on a page: who signs callbacks need not be trusted with a script.
+pub(crate) fn web_link(url: &str) -> Option<String> {
+    (url.starts_with("https://") || url.starts_with("http://")).then(|| url.to_owned())
 }
 
 /// Applies `callback`. When this returns, everything that follows from it is committed.
@@ -134,7 +155,8 @@ async fn apply_one(shared: &Shared, subject: Subject<'_>) -> Result<Applied, App
         if !rounds.has_read(&plan) {
             continue;
         }
-        let decisions = rounds.decide(&plan, &read);
+        let links = subject.links(read.monitor.as_ref().map(|stored| &stored.value));
+        let decisions = rounds.decide(&plan, &read, links.as_ref());
         let monitor = monitor_write(subject.monitor_id(), &plan, &read);
         if rounds.commit(shared, &term, decisions, monitor).await? {
             let Rounds { changed, refused, unreadable, .. } = rounds;
@@ -193,7 +215,7 @@ impl Rounds {
     }
 
     /// Decides each breaker of the plan that is not settled yet.
-    fn decide(&mut self, plan: &Plan<'_>, read: &Read) -> Vec<Decision> {
+    fn decide(&mut self, plan: &Plan<'_>, read: &Read, links: Option<&Links>) -> Vec<Decision> {
         let stored: BTreeMap<&BreakerId, Option<&Stored<Breaker>>> =
             self.wanted.iter().zip(read.breakers.iter().map(Option::as_ref)).collect();
         let stored = |id: &BreakerId| stored.get(id).copied().flatten();
@@ -219,7 +241,8 @@ impl Rounds {
             let before = Before { stored, shown: None, hold, now_ms };
             let decision =
                 decide(id, policy, &before, |breaker| breaker.apply(policy, evidence, hold, now_ms));
-            if let Some(decision) = decision {
+            if let Some(mut decision) = decision {
+                links.into_iter().for_each(|links| decision.link(links));
                 family.count(decision.closed.0, decision.closed.1);
                 decisions.push(decision);
             }

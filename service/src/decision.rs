@@ -4,7 +4,7 @@
 //! transition is logged when its write is taken, so that of several instances exactly one logs it.
 
 use cutout_core::{Breaker, BreakerId, Cause, Flag, Hold, Policy, State, Transition};
-use cutout_flags::{Publish, Stored, Write};
+use cutout_flags::{AuditEntry, Links, Publish, Stored, Write};
 
 /// A decision that has something to write.
 pub(crate) struct Decision {
@@ -18,7 +18,6 @@ pub(crate) struct Decision {
     pub(crate) next_at_ms: Option<i64>,
     /// Whether the breaker was closed before and is closed after it.
     pub(crate) closed: (bool, bool),
-    transitions: Vec<Transition>,
 }
 
 /// What is known of a breaker before a decision.
@@ -65,16 +64,35 @@ pub(crate) fn decide(
         record,
         flag,
         not_closed_by: i64::from(closed.0) - i64::from(closed.1),
-        audit: transitions.clone(),
+        audit: transitions.into_iter().map(Into::into).collect(),
     };
-    Some(Decision { id: id.clone(), write, publishes, next_at_ms, closed, transitions })
+    Some(Decision { id: id.clone(), write, publishes, next_at_ms, closed })
 }
 
 impl Decision {
+    /// Adds to what a callback brought where a person sees more of it.
+    pub(crate) fn link(&mut self, links: &Links) {
+        let Write::Breaker { audit, .. } = &mut self.write else { return };
+        let brought = |entry: &&mut AuditEntry| {
+            matches!(entry.transition.cause, Cause::Report { .. } | Cause::Hint { .. })
+        };
+        audit.iter_mut().filter(brought).for_each(|entry| entry.links = Some(links.clone()));
+    }
+
+    /// Makes the write publish its flag also if callers see no change: who reads changes must learn of it.
+    pub(crate) fn publish(&mut self, shown: Flag) {
+        if let Write::Breaker { flag, .. } = &mut self.write {
+            *flag = Some(Publish::Change(shown));
+            self.publishes = true;
+        }
+    }
+
     /// Logs the transitions of a decision that was taken.
     pub(crate) fn log(&self) {
-        for Transition { from, to, at_ms, cause } in &self.transitions {
-            let breaker = self.id.as_str();
+        let Write::Breaker { audit, record, id, .. } = &self.write else { return };
+        for AuditEntry { transition, links } in audit {
+            let Transition { from, to, at_ms, cause } = transition;
+            let breaker = id.as_str();
             let (cause, monitor_id) = match cause {
                 Cause::Report { monitor_id } => ("report", Some(*monitor_id)),
                 Cause::Hint { monitor_id } => ("hint", Some(*monitor_id)),
@@ -88,10 +106,11 @@ impl Decision {
                     continue;
                 }
             };
-            tracing::info!(breaker, %from, %to, at_ms, cause, monitor_id, "transition");
+            let monitor = links.as_ref().and_then(|links| links.monitor.as_deref());
+            let event = links.as_ref().and_then(|links| links.event.as_deref());
+            tracing::info!(breaker, %from, %to, at_ms, cause, monitor_id, monitor, event, "transition");
         }
-        if let Write::Breaker { record, id, .. } = &self.write
-            && let Some(hold) = record.held()
+        if let Some(hold) = record.held()
             && self.publishes
         {
             tracing::warn!(breaker = id.as_str(), ?hold, "a signal fires and the breaker is held closed");

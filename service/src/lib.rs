@@ -15,16 +15,19 @@
 //! Every instance is alike: what they do at once is kept apart by the store's compare-and-set. The service never
 //! calls Datadog or the function.
 
+pub mod api;
 pub mod breakers;
 pub mod callback;
 pub mod duration;
 pub mod limits;
+pub mod operators;
 pub mod serve;
 pub mod settings;
 
 mod answer;
 mod apply;
 mod backoff;
+mod board;
 mod chain;
 mod decision;
 mod health;
@@ -41,19 +44,26 @@ use axum::routing::post;
 use cutout_core::webhook::Secret;
 use cutout_core::{BreakerId, Flag, Order, Pause};
 use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
+use order::Caution;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
 use url::Url;
 
 pub use breakers::Breakers;
 pub use health::{HEALTH_TIMEOUT, health};
+pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};
 pub use settings::Settings;
 pub use term::StandsBack;
+
+/// How soon the flags are followed although the breakers could not be declared yet.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a service is made of.
 pub struct Parts {
@@ -92,6 +102,11 @@ struct Shared {
     declared: AtomicBool,
     /// What people have ordered.
     people: people::People,
+    /// The flags as they are followed.
+    board: board::Board,
+    /// Whether streams are to end.
+    closing: watch::Sender<bool>,
+    /// This machine's clock.
     clock: LocalClock,
 }
 
@@ -107,14 +122,33 @@ impl Service {
     #[must_use]
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
-        Service { shared: Arc::new(Shared { parts, declared, people, clock }) }
+        let board = board::Board::new(clock.clone());
+        let closing = watch::Sender::new(false);
+        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, clock }) }
     }
 
     /// The callback's route within its limits: what a team mounts.
     pub fn router(&self) -> Router {
         let route = post(callback::receive).with_state(self.shared.clone());
         let router = Router::new().route(callback::CALLBACK_PATH, route);
-        limits::limited(router, limits::REQUESTS_MAX, limits::REQUEST_TIMEOUT)
+        let bounds = limits::Bounds {
+            requests_max: limits::REQUESTS_MAX,
+            request_timeout: limits::REQUEST_TIMEOUT,
+            body_max_bytes: callback::BODY_MAX_BYTES,
+            answer: answer::error,
+        };
+        limits::limited(router, bounds)
+    }
+
+    /// The operators' API under `/v1`, for these operators alone: to be nested or merged beside the rest, or served on an
+    /// address of its own. It shows what [`Service::run`] follows.
+    pub fn api(&self, operators: Operators) -> Router {
+        api::router(self.shared.clone(), operators)
+    }
+
+    /// Ends the streams of the API, which would otherwise hold up the end of a server for long.
+    pub fn end_streams(&self) {
+        self.shared.closing.send_replace(true);
     }
 
     /// `/healthz` (the process answers) and `/readyz` (breakers declared, store answers).
@@ -137,7 +171,7 @@ impl Service {
     /// # Errors
     /// [`OrderError`]
     pub async fn pause(&self, by: &str, why: &str, until_ms: Option<i64>) -> Result<Pause, OrderError> {
-        order::pause(&self.shared, by, why, until_ms).await
+        order::pause(&self.shared, by, why, until_ms, &Caution::Blind).await
     }
 
     /// Ends the pause: what fires opens at once.
@@ -145,7 +179,7 @@ impl Service {
     /// # Errors
     /// [`OrderError`]
     pub async fn resume(&self, by: &str, why: &str) -> Result<(), OrderError> {
-        order::resume(&self.shared, by, why).await
+        order::resume(&self.shared, by, why, &Caution::Blind).await
     }
 
     /// Declares the breakers, follows their flags, does what time alone brings, and brings back what people had ordered
@@ -158,7 +192,13 @@ impl Service {
             let watch = Arc::new(Watch { due: due.clone(), shared: shared.clone() });
             let follower = Follower::with_clock(shared.parts.store.clone(), watch, shared.clock.clone());
             let timers = timers::run(&shared, &due);
-            tokio::join!(declare(&shared), follower.run(), timers, people::run(&shared));
+            let declared = Notify::new();
+            let follower = async {
+                // The first snapshot then shows the epoch, also of a store that was empty.
+                let _ = tokio::time::timeout(FOLLOW_WITHIN, declared.notified()).await;
+                follower.run().await;
+            };
+            tokio::join!(declare(&shared, &declared), follower, timers, people::run(&shared));
         }
     }
 }
@@ -173,21 +213,24 @@ impl Sink for Watch {
     fn update(&self, updates: &[Update]) {
         self.due.update(updates);
         self.shared.people.update(updates);
+        self.shared.board.update(updates);
     }
 
     fn synced(&self, at: &Synced) {
         self.due.synced(at);
         self.shared.people.synced(at);
+        self.shared.board.synced(at);
     }
 }
 
 /// Declares the breakers, however long the store is away, and makes the flags say what they mean.
-async fn declare(shared: &Shared) {
+async fn declare(shared: &Shared, declared_once: &Notify) {
     let mut backoff = backoff::Backoff::default();
     let mut told = false;
     loop {
         let declared = async {
             let term = term::declare(shared).await?;
+            declared_once.notify_one();
             sweep::sweep(shared).await?;
             Ok::<_, term::TermError>(term)
         };

@@ -6,8 +6,6 @@
 //!
 //! Left out: limits of connections (`serve`).
 
-use crate::answer;
-use crate::callback::BODY_MAX_BYTES;
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
@@ -22,26 +20,40 @@ use tower::load_shed::error::Overloaded;
 use tower::timeout::TimeoutLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// How many callbacks are worked on at once; each may hold a body of [`BODY_MAX_BYTES`].
+/// How many callbacks are worked on at once; each may hold a body of [`crate::callback::BODY_MAX_BYTES`].
 pub const REQUESTS_MAX: usize = 64;
 /// How long one callback may take, from its headers to the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The limits of one Router, and how it answers beyond them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// How many requests are worked on at once.
+    pub(crate) requests_max: usize,
+    /// How long one may take until its answer begins.
+    pub(crate) request_timeout: Duration,
+    /// The largest body that is read.
+    pub(crate) body_max_bytes: usize,
+    /// Makes an answer of a status and what is told.
+    pub(crate) answer: fn(StatusCode, &str) -> Response,
+}
+
 /// `router` within the limits.
-pub(crate) fn limited(router: Router, requests_max: usize, request_timeout: Duration) -> Router {
+pub(crate) fn limited(router: Router, bounds: Bounds) -> Router {
+    let answer = bounds.answer;
     // From the outside in: the one that is named first sees a request first.
     let layers = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(turn_away))
+        .layer(HandleErrorLayer::new(move |error| async move { turn_away(&error, answer) }))
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(requests_max))
-        .layer(TimeoutLayer::new(request_timeout))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES));
+        .layer(GlobalConcurrencyLimitLayer::new(bounds.requests_max))
+        .layer(TimeoutLayer::new(bounds.request_timeout))
+        .layer(CatchPanicLayer::custom(move |payload| panicked(payload, answer)))
+        .layer(DefaultBodyLimit::max(bounds.body_max_bytes));
     router.layer(layers)
 }
 
 /// What load shedding and the time limit say, as answers.
-async fn turn_away(error: tower::BoxError) -> Response {
+fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) -> Response {
     let why =
         if error.is::<Overloaded>() { "too many requests at once" } else { "the request took too long" };
     tracing::warn!(
@@ -50,13 +62,13 @@ async fn turn_away(error: tower::BoxError) -> Response {
         error = why,
         "request"
     );
-    answer::error(StatusCode::SERVICE_UNAVAILABLE, why)
+    answer(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 /// A handler that panicked: its request gets an answer and the process lives on.
 // The layer's signature: the payload comes by value.
 #[allow(clippy::needless_pass_by_value)]
-fn panicked(payload: Box<dyn Any + Send>) -> Response {
+fn panicked(payload: Box<dyn Any + Send>, answer: fn(StatusCode, &str) -> Response) -> Response {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
     tracing::error!(
@@ -65,12 +77,13 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
         error = text,
         "request"
     );
-    answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    answer(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer;
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use http::{Request, header};
@@ -80,6 +93,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
     const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn bounds(requests_max: usize, request_timeout: Duration) -> Bounds {
+        Bounds { requests_max, request_timeout, body_max_bytes: 1_024, answer: answer::error }
+    }
 
     async fn ask(router: &Router, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -98,7 +115,7 @@ mod tests {
         let panicking = get(async || -> &'static str { panic!("the innermost secret") });
         let router = Router::new().route("/panic", panicking).route("/", get(async || "ok"));
         // One place: it must come back after the panic.
-        let router = limited(router, 1, LONG);
+        let router = limited(router, bounds(1, LONG));
         let response = ask(&router, "/panic").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(told(response).await, "internal error");
@@ -114,7 +131,8 @@ mod tests {
             wait.acquire().await.unwrap().forget();
             "ok"
         });
-        let router = limited(Router::new().route("/held", held).route("/", get(async || "ok")), 2, LONG);
+        let router =
+            limited(Router::new().route("/held", held).route("/", get(async || "ok")), bounds(2, LONG));
         let tasks = [0, 1].map(|_| {
             let router = router.clone();
             tokio::spawn(async move { ask(&router, "/held").await.status() })
@@ -134,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_takes_too_long_is_ended() {
         let endless = get(async || std::future::pending::<&'static str>().await);
-        let router = limited(Router::new().route("/", endless), 1, Duration::from_millis(50));
+        let router = limited(Router::new().route("/", endless), bounds(1, Duration::from_millis(50)));
         let response = ask(&router, "/").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(told(response).await, "the request took too long");

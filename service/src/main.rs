@@ -1,12 +1,15 @@
 //! The `cutout-service` binary: settings from the environment, one router, until a signal. `cutout-service health` asks a
 //! running one whether it lives.
 
+use cutout_service::settings::OperatorsAt;
 use cutout_service::{Limits, Service, Settings, health, serve};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// The exit code for settings that cannot be used.
@@ -57,15 +60,47 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(listen = %listener.local_addr()?, "listening");
+    let operators = match settings.operators {
+        Some(OperatorsAt { listen, operators }) => Some((listen_for_operators(listen).await?, operators)),
+        None => None,
+    };
     let service = Service::new(settings.parts);
+    let (stop, stopped) = watch::channel(());
     let router = service.router().merge(service.probes());
+    let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
+    let operators = async {
+        if let Some((listener, operators)) = operators {
+            serve(listener, service.api(operators), Limits::default(), ended(stopped)).await;
+        }
+    };
+    let stopping = async {
+        first(interrupt, terminate).await;
+        drop(stop);
+        service.end_streams();
+    };
     tokio::select! {
-        () = serve(listener, router, Limits::default(), first(interrupt, terminate)) => {}
+        _ = async { tokio::join!(callbacks, operators, stopping) } => {}
         // Never ends: it is dropped when serving has ended.
         () = service.run() => {}
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn listen_for_operators(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await?;
+    tracing::info!(operators_listen = %listener.local_addr()?, "listening for operators");
+    if !listen.ip().is_loopback() {
+        tracing::warn!(
+            "the operators' API can be reached from outside: put TLS in front of it, tokens come in plain text"
+        );
+    }
+    Ok(listener)
+}
+
+/// Until the other side is dropped.
+async fn ended(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
 }
 
 async fn first(mut interrupt: Signal, mut terminate: Signal) {

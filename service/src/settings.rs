@@ -6,10 +6,11 @@
 
 use crate::breakers::{self, Breakers};
 use crate::chain::Chain;
-use crate::{Parts, nearest};
+use crate::operators::Operators;
+use crate::{Parts, duration, nearest};
 use cutout_core::Problems;
 use cutout_core::webhook::Secret;
-use cutout_flags::{MEMORY_URL, Mistake, Setting, Store, StoreError};
+use cutout_flags::{AuditKept, MEMORY_URL, Mistake, Setting, Store, StoreError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -22,13 +23,37 @@ const SCOPE: &str = "CUTOUT_SCOPE";
 const BREAKERS: &str = "CUTOUT_BREAKERS";
 const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
 const PUBLIC_URL: &str = "CUTOUT_PUBLIC_URL";
-const KNOWN: [&str; 6] = [BREAKERS, LISTEN, PUBLIC_URL, REDIS_URL, SCOPE, SIGNING_SECRETS];
-/// What later versions will know.
-const LATER: [&str; 1] = ["CUTOUT_OPERATORS"];
+const OPERATORS: &str = "CUTOUT_OPERATORS";
+const OPERATORS_LISTEN: &str = "CUTOUT_OPERATORS_LISTEN";
+const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
+const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
+const KNOWN: [&str; 10] = [
+    AUDIT_AGE,
+    AUDIT_ENTRIES,
+    BREAKERS,
+    LISTEN,
+    OPERATORS,
+    OPERATORS_LISTEN,
+    PUBLIC_URL,
+    REDIS_URL,
+    SCOPE,
+    SIGNING_SECRETS,
+];
 const PREFIX: &str = "CUTOUT_";
 
 /// Where the service listens unless told otherwise: not reachable from outside.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where the operators' API listens unless told otherwise: not reachable from outside.
+pub const OPERATORS_LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// The shortest time that the audit stream may be kept: an hour.
+pub const AUDIT_AGE_MIN_MS: i64 = 3_600_000;
+/// The longest time: ten years.
+pub const AUDIT_AGE_MAX_MS: i64 = 3_650 * 86_400_000;
+/// The fewest entries of the audit stream that may be kept.
+pub const AUDIT_ENTRIES_MIN: usize = 1_000;
+/// The most entries.
+pub const AUDIT_ENTRIES_MAX: usize = 10_000_000;
 /// The scope unless told otherwise.
 pub const SCOPE_DEFAULT: &str = "default";
 
@@ -37,8 +62,19 @@ pub const SCOPE_DEFAULT: &str = "default";
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Who may use the operators' API, and where it listens; none: there is no API.
+    pub operators: Option<OperatorsAt>,
     /// What the service is made of.
     pub parts: Parts,
+}
+
+/// The operators' API of the binary.
+#[derive(Debug)]
+pub struct OperatorsAt {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Who may use it.
+    pub operators: Operators,
 }
 
 /// Reads a file; [`std::fs::read_to_string`] in the binary.
@@ -52,14 +88,17 @@ impl Settings {
     pub fn read(variables: &BTreeMap<String, String>, read_file: ReadFile<'_>) -> Result<Settings, Problems> {
         let mut reader = Reader { variables, problems: Problems::default() };
         reader.refuse_others();
-        let listen = reader.listen();
+        let listen = reader.address(LISTEN, "0.0.0.0:8080").unwrap_or(LISTEN_DEFAULT);
+        let operators = reader.operators(listen);
+        let audit = reader.audit();
         let breakers = reader.breakers(read_file);
         let secrets = reader.secrets();
         let public_url = reader.public_url();
         // Without a store there is a note that says why.
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
+        store.keep_audit(audit);
         let parts = Parts { store, breakers, secrets, public_url };
-        reader.problems.or(Settings { listen, parts })
+        reader.problems.or(Settings { listen, operators, parts })
     }
 }
 
@@ -87,21 +126,67 @@ impl<'a> Reader<'a> {
     fn refuse_others(&mut self) {
         let ours = |name: &&String| name.starts_with(PREFIX) && !is_service_link(name);
         for name in self.variables.keys().filter(ours).map(String::as_str) {
-            if LATER.contains(&name) {
-                self.problems.note(format!("{name} is not yet supported by this version: remove it"));
-            } else if !KNOWN.contains(&name) {
+            if !KNOWN.contains(&name) {
                 self.problems.note(format!("{name} is not a setting: {}", nearest::remedy(name, &KNOWN)));
             }
         }
     }
 
-    fn listen(&mut self) -> SocketAddr {
-        let Some(text) = self.get(LISTEN) else { return LISTEN_DEFAULT };
-        text.parse().unwrap_or_else(|_| {
-            let form = "an IP address and a port, such as 0.0.0.0:8080";
-            self.problems.note(format!("{LISTEN} is {form}, not {text:?}"));
-            LISTEN_DEFAULT
-        })
+    /// An address to listen on; none: it is not set, or wrong.
+    fn address(&mut self, name: &str, example: &str) -> Option<SocketAddr> {
+        let text = self.get(name)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let form = format!("an IP address and a port, such as {example}");
+            self.problems.note(format!("{name} is {form}, not {text:?}"));
+        }
+        address
+    }
+
+    fn operators(&mut self, callbacks: SocketAddr) -> Option<OperatorsAt> {
+        let listen = self.address(OPERATORS_LISTEN, "127.0.0.1:8081");
+        let Some(text) = self.get(OPERATORS) else {
+            if self.get(OPERATORS_LISTEN).is_some() {
+                self.problems
+                    .note(format!("{OPERATORS_LISTEN} is set and {OPERATORS} is not: nobody may use it"));
+            }
+            return None;
+        };
+        let listen = listen.unwrap_or(OPERATORS_LISTEN_DEFAULT);
+        if listen == callbacks && listen.port() != 0 {
+            self.problems
+                .note(format!("{OPERATORS_LISTEN} and {LISTEN} are both {listen}: they are two listeners"));
+        }
+        match Operators::parse(OPERATORS, text) {
+            Ok(operators) => Some(OperatorsAt { listen, operators }),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    fn audit(&mut self) -> AuditKept {
+        let mut kept = AuditKept::default();
+        if let Some(text) = self.get(AUDIT_AGE) {
+            match duration::parse_ms(text) {
+                Ok(age_ms) if (AUDIT_AGE_MIN_MS..=AUDIT_AGE_MAX_MS).contains(&age_ms) => kept.age_ms = age_ms,
+                _ => {
+                    let (min, max) = (duration::shown(AUDIT_AGE_MIN_MS), duration::shown(AUDIT_AGE_MAX_MS));
+                    let what = format!("{AUDIT_AGE} is from {min} to {max}, such as 2160h, not {text:?}");
+                    self.problems.note(what);
+                }
+            }
+        }
+        if let Some(text) = self.get(AUDIT_ENTRIES) {
+            match text.parse() {
+                Ok(entries) if (AUDIT_ENTRIES_MIN..=AUDIT_ENTRIES_MAX).contains(&entries) => kept.entries = entries,
+                _ => self.problems.note(format!(
+                    "{AUDIT_ENTRIES} is a number from {AUDIT_ENTRIES_MIN} to {AUDIT_ENTRIES_MAX}, not {text:?}"
+                )),
+            }
+        }
+        kept
     }
 
     fn breakers(&mut self, read_file: ReadFile<'_>) -> Breakers {
@@ -241,12 +326,18 @@ mod tests {
             (SIGNING_SECRETS, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,,nonsense"),
             (PUBLIC_URL, "service-a"),
             ("CUTOUT_REDIS_ULR", "redis://x"),
-            ("CUTOUT_OPERATORS", "ann:hash:admin"),
+            (OPERATORS, "ann:hash:admin"),
+            (OPERATORS_LISTEN, "8081"),
+            (AUDIT_AGE, "90d"),
+            (AUDIT_ENTRIES, "10"),
         ]);
         let expected = [
-            "CUTOUT_OPERATORS is not yet supported",
             "CUTOUT_REDIS_ULR is not a setting: did you mean CUTOUT_REDIS_URL?",
             "CUTOUT_LISTEN is an IP address and a port",
+            "CUTOUT_OPERATORS_LISTEN is an IP address and a port",
+            "CUTOUT_OPERATORS, entry 1: the second part is the SHA-256",
+            "CUTOUT_AUDIT_AGE is from 1h to 87600h, such as 2160h, not \"90d\"",
+            "CUTOUT_AUDIT_ENTRIES is a number from 1000 to 10000000, not \"10\"",
             "/etc/bad.toml, line 4: mode is one of enforce, watch",
             "/etc/bad.toml, line 5: ramp is a text",
             "CUTOUT_SIGNING_SECRETS, entry 2: a signing secret starts with whsec_",
@@ -258,6 +349,27 @@ mod tests {
         for (told, expected) in told.iter().zip(expected) {
             assert!(told.starts_with(expected), "{told}");
         }
+    }
+
+    #[test]
+    fn the_operators_api_is_there_for_operators_alone_and_on_loopback_unless_told_otherwise() {
+        let of = |more: &[(&'static str, &'static str)]| {
+            let mut variables = good();
+            variables.extend(more);
+            read(&variables)
+        };
+        let ann = "ann:2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90:operator";
+        assert!(of(&[]).unwrap().operators.is_none());
+        let api = of(&[(OPERATORS, ann), (AUDIT_AGE, "24h"), (AUDIT_ENTRIES, "5000")]).unwrap();
+        assert_eq!(api.parts.store.audit_kept(), AuditKept { entries: 5_000, age_ms: 86_400_000 });
+        let api = api.operators.unwrap();
+        assert_eq!((api.listen.to_string(), api.operators.len()), ("127.0.0.1:8081".to_owned(), 1));
+        let api = of(&[(OPERATORS, ann), (OPERATORS_LISTEN, "[::1]:9")]).unwrap().operators.unwrap();
+        assert_eq!(api.listen.to_string(), "[::1]:9");
+        let told = of(&[(OPERATORS_LISTEN, "[::1]:9")]).unwrap_err().to_string();
+        assert!(told.contains("nobody may use it"), "{told}");
+        let told = of(&[(OPERATORS, ann), (OPERATORS_LISTEN, "127.0.0.1:8080")]).unwrap_err().to_string();
+        assert!(told.contains("two listeners"), "{told}");
     }
 
     #[test]

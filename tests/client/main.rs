@@ -9,6 +9,7 @@ mod fake;
 mod family;
 mod listeners;
 mod silence;
+mod start;
 mod time;
 mod world;
 

@@ -9,6 +9,7 @@ use crate::table::Table;
 use cutout_tests::redis::RedisServer;
 use fastrand::Rng;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Instant;
 use tokio::task::block_in_place;
 
@@ -20,34 +21,49 @@ const REWRITE_AT: &str = "256kb";
 /// Of so many kills of Redis one also takes an instance of the service along, where there are two.
 const SERVICE_TOO_ONE_OF: u32 = 5;
 
-/// When Redis has its file written to the disk.
+/// When Redis has its file written to the disk, and where that file lies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Fsync {
-    /// Once a second: what was acknowledged survives a kill as long as the disk keeps up.
-    EverySecond,
+pub(crate) enum Fsync<'a> {
     /// Before it answers.
     Always,
+    /// Once a second. While that is on the way Redis answers before it writes, so nothing is lost only where it takes no time:
+    /// in a folder in memory.
+    EverySecond(&'a Path),
 }
 
-impl Fsync {
+impl Fsync<'_> {
     fn word(self) -> &'static str {
         match self {
-            Fsync::EverySecond => "everysec",
             Fsync::Always => "always",
+            Fsync::EverySecond(_) => "everysec",
         }
     }
 
     fn start(self) -> RedisServer {
         let file = ["--appendonly", "yes", "--appendfsync", self.word()];
         let rewrite = ["--auto-aof-rewrite-min-size", REWRITE_AT, "--auto-aof-rewrite-percentage", "50"];
-        RedisServer::start_with(&[file, rewrite].concat())
+        let settings = [file, rewrite].concat();
+        match self {
+            Fsync::Always => RedisServer::start_with(&settings),
+            Fsync::EverySecond(folder) => RedisServer::start_in(folder, &settings),
+        }
     }
 }
 
 /// Kills Redis so often under so many instances of the service.
-pub(crate) async fn of_redis(table: &mut Table, rng: &mut Rng, kills: usize, instances: usize, fsync: Fsync) {
+pub(crate) async fn of_redis(
+    table: &mut Table,
+    rng: &mut Rng,
+    kills: usize,
+    instances: usize,
+    fsync: Fsync<'_>,
+) {
     let mut redis = fsync.start();
-    let name = format!("Redis killed, appendfsync {}, {instances} instance(s)", fsync.word());
+    let place = match fsync {
+        Fsync::Always => String::new(),
+        Fsync::EverySecond(folder) => format!(" in {}", folder.display()),
+    };
+    let name = format!("Redis killed, appendfsync {}{place}, {instances} instance(s)", fsync.word());
     let urls = vec![redis.url(); instances];
     let mut stage = Stage::start(&name, rng, &urls, &urls).await;
     for _ in 0..kills {
@@ -67,7 +83,7 @@ pub(crate) async fn of_redis(table: &mut Table, rng: &mut Rng, kills: usize, ins
 
 /// Kills one of two instances of the service so often.
 pub(crate) async fn of_service(table: &mut Table, rng: &mut Rng, kills: usize) {
-    let mut redis = Fsync::EverySecond.start();
+    let mut redis = Fsync::Always.start();
     let urls = vec![redis.url(); 2];
     let mut stage = Stage::start("service killed, 2 instances", rng, &urls, &urls).await;
     for _ in 0..kills {

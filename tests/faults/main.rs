@@ -1,6 +1,10 @@
 //! Kills, fail-overs and partitions of real processes: the compiled service against real Redis servers, and clients.
 //!
-//! Usage: failover [--kills N] [--seed S]     200 kills unless given; the other scenes grow with them
+//! Usage: failover [--kills N] [--seed S] [--files DIR]
+//!
+//! N: how often a Redis is killed that writes to its disk before it answers, and as often one that does so once a second; the
+//! other scenes grow with it. DIR: where that second one keeps its file, in memory unless given. On a disk it may lose what it
+//! acknowledged while an fsync was on the way.
 //!
 //! Ends with a table of figures, and with an exit code other than 0 if anything happened that must not. The seed repeats what
 //! is drawn (which groups change, who is killed and when), not how the processes meet.
@@ -20,6 +24,7 @@ mod world;
 use cutout_tests::metrics::Counters;
 use fastrand::Rng;
 use kills::Fsync;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use table::Table;
@@ -27,11 +32,14 @@ use table::Table;
 const KILLS: usize = 200;
 /// Fewer make no two halves.
 const KILLS_MIN: usize = 2;
+/// A folder in memory, where there is one.
+const IN_MEMORY: &str = "/dev/shm";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Some((kills, seed)) = wanted(&std::env::args().skip(1).collect::<Vec<_>>()) else {
-        println!("usage: failover [--kills N] [--seed S]     N is {KILLS_MIN} or more");
+    let Some(Wanted { kills, seed, files }) = Wanted::read(&std::env::args().skip(1).collect::<Vec<_>>())
+    else {
+        println!("usage: failover [--kills N] [--seed S] [--files DIR]     N is {KILLS_MIN} or more");
         return ExitCode::from(2);
     };
     println!("seed {seed}");
@@ -40,9 +48,10 @@ async fn main() -> ExitCode {
     let counters = Counters::default();
     counters.count_everywhere();
     let (mut table, mut rng, started) = (Table::default(), Rng::with_seed(seed), Instant::now());
-    kills::of_redis(&mut table, &mut rng, kills - kills / 2, 1, Fsync::EverySecond).await;
-    kills::of_redis(&mut table, &mut rng, kills / 2, 2, Fsync::EverySecond).await;
-    kills::of_redis(&mut table, &mut rng, kills.div_ceil(4), 2, Fsync::Always).await;
+    for fsync in [Fsync::Always, Fsync::EverySecond(&files)] {
+        kills::of_redis(&mut table, &mut rng, kills - kills / 2, 1, fsync).await;
+        kills::of_redis(&mut table, &mut rng, kills / 2, 2, fsync).await;
+    }
     kills::of_service(&mut table, &mut rng, kills.div_ceil(4)).await;
     losses::of_all_data(&mut table, &mut rng, kills.div_ceil(10).max(2), &counters).await;
     failovers::by_promotion(&mut table, &mut rng, kills.div_ceil(10)).await;
@@ -52,15 +61,27 @@ async fn main() -> ExitCode {
     if table.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How many kills, and the seed; none: the arguments are not understood.
-fn wanted(arguments: &[String]) -> Option<(usize, u64)> {
-    let (mut kills, mut seed) = (KILLS, Rng::new().u64(..));
-    for pair in arguments.chunks(2) {
-        match pair {
-            [name, value] if name == "--kills" => kills = value.parse().ok()?,
-            [name, value] if name == "--seed" => seed = value.parse().ok()?,
-            _ => return None,
+/// What the command line asks for.
+struct Wanted {
+    kills: usize,
+    seed: u64,
+    files: PathBuf,
+}
+
+impl Wanted {
+    /// None: the arguments are not understood.
+    fn read(arguments: &[String]) -> Option<Wanted> {
+        let in_memory = Some(PathBuf::from(IN_MEMORY)).filter(|folder| folder.is_dir());
+        let files = in_memory.unwrap_or_else(std::env::temp_dir);
+        let mut wanted = Wanted { kills: KILLS, seed: Rng::new().u64(..), files };
+        for pair in arguments.chunks(2) {
+            match pair {
+                [name, value] if name == "--kills" => wanted.kills = value.parse().ok()?,
+                [name, value] if name == "--seed" => wanted.seed = value.parse().ok()?,
+                [name, value] if name == "--files" => wanted.files = value.into(),
+                _ => return None,
+            }
         }
+        (wanted.kills >= KILLS_MIN).then_some(wanted)
     }
-    (kills >= KILLS_MIN).then_some((kills, seed))
 }

@@ -1,6 +1,6 @@
 //! Callbacks as the function sends them.
 
-use crate::world::{Monitor, inventory};
+use crate::world::{Monitor, Sent, inventory};
 use cutout_core::report::Reason;
 use cutout_core::webhook::{self, Secret};
 use cutout_tests::canary;
@@ -56,6 +56,13 @@ impl Sender {
         answer.is_ok_and(|answer| answer.status() == reqwest::StatusCode::OK)
     }
 
+    async fn post_if(&self, sent: Option<&Sent>) -> bool {
+        match sent {
+            Some(sent) => self.post(sent.body.clone()).await,
+            None => false,
+        }
+    }
+
     /// Sends the monitor's present report. True: it was answered 200.
     pub(crate) async fn report(&self, monitor: &mut Monitor, reason: Reason) -> bool {
         let (sent, asked) = (monitor.report(reason), Instant::now());
@@ -93,9 +100,17 @@ impl Sender {
         last: &watch::Sender<Option<Instant>>,
     ) -> Monitor {
         while !end.load(Ordering::Relaxed) {
-            let (asked, sent) = (Instant::now(), monitor.next_report());
-            if self.post(sent.body.clone()).await {
-                monitor.acknowledge(sent, asked);
+            let old = monitor.old_report();
+            monitor.change_some();
+            let (asked, news) = (Instant::now(), monitor.report(Reason::Notification));
+            // Side by side, as a retry and what came after it: whoever is last must not win.
+            let answers = tokio::join!(self.post_if(old.as_ref()), self.post_if(Some(&news)));
+            for (sent, acknowledged) in [(old, answers.0), (Some(news), answers.1)] {
+                if let Some(sent) = sent.filter(|_| acknowledged) {
+                    monitor.acknowledge(sent, asked);
+                }
+            }
+            if answers.1 {
                 last.send_modify(|last| *last = (*last).max(Some(asked)));
             } else {
                 tokio::time::sleep(PAUSE).await;

@@ -20,8 +20,8 @@ pub(crate) const BREAKER: &str = "bank-charge";
 const FIRST_MONITOR: u64 = 5_200_001;
 /// How many old reports a monitor keeps, to send them late and twice.
 const OLD_REPORTS_MAX: usize = 32;
-/// Out of a hundred callbacks of a storm, how many are old ones.
-const OLD_PERCENT: u32 = 15;
+/// Out of a hundred callbacks of a storm, how many have an old one at their side.
+const OLD_PERCENT: u32 = 25;
 
 /// The text of a breakers' file for so many monitors.
 pub(crate) fn breakers(monitors: usize, ramp: &str) -> String {
@@ -192,15 +192,10 @@ impl Monitor {
         sent
     }
 
-    /// What it sends next in a storm: mostly news, sometimes a report that it has sent before.
-    pub(crate) fn next_report(&mut self) -> Sent {
-        if self.rng.u32(..100) < OLD_PERCENT
-            && let Some(old) = self.rng.choice(&self.old)
-        {
-            return old.clone();
-        }
-        self.change_some();
-        self.report(Reason::Notification)
+    /// A report that was sent before, to be sent late and twice beside the next one; mostly none.
+    pub(crate) fn old_report(&mut self) -> Option<Sent> {
+        let wanted = self.rng.u32(..100) < OLD_PERCENT;
+        self.rng.choice(&self.old).filter(|_| wanted).cloned()
     }
 
     /// Notes that a report was answered 200.

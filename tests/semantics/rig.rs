@@ -143,7 +143,7 @@ impl Rig {
             not_closed_by: closed(stored.value.state()) - closed(record.state()),
             record,
             flag: Some(Publish::Change(flag.clone())),
-            audit,
+            audit: audit.into_iter().map(Into::into).collect(),
         };
         let committed = self.store.commit(&read.term.unwrap(), &[write]).await.unwrap();
         assert_eq!(committed, Committed::Taken(vec![true]));

@@ -6,10 +6,14 @@ use crate::subject::{
 };
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::flag::State::{Closed, HalfOpen, Open};
-use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
-use cutout_flags::{
-    CHANGES_KEPT, Committed, Epoch, Follower, Publish, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+use cutout_core::{
+    Breaker, BreakerId, Cause, Declared, EventSeen, Family, Flag, MonitorSeen, Pause, Transition,
 };
+use cutout_flags::{
+    AuditEntry, AuditFrom, AuditId, AuditKept, Audited, CHANGES_KEPT, Committed, Epoch, Follower, Links,
+    Publish, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -59,6 +63,10 @@ every_store!(
     a_refresh_keeps_its_number_and_is_no_change,
     families_are_counted_with_the_writes_that_are_taken,
     a_pause_is_shown_until_it_is_ended,
+    a_pause_is_replaced_only_by_who_has_seen_it,
+    the_audit_stream_reads_in_both_directions_and_in_parts,
+    the_audit_stream_keeps_what_it_is_told_to,
+    flags_read_back_in_the_order_asked_for,
     a_follower_sees_a_refresh_and_a_pause_in_its_next_snapshot,
     the_store_answers_a_ping,
     a_follower_tells_flags_names_clock_and_freshness,
@@ -310,6 +318,9 @@ async fn a_monitor_is_remembered(subject: Subject) {
         latest_change_ms: Some(7),
         managed: true,
         breakers: breakers(),
+        name: "Bank API".to_owned(),
+        url: "https://dd.example/monitors/7".to_owned(),
+        event: Some(EventSeen { at_ms: 6, url: "https://dd.example/event/8".to_owned() }),
     };
     let remember =
         |expected, as_of_ms| Write::Monitor { monitor_id: u64::MAX, expected, seen: seen(as_of_ms) };
@@ -400,6 +411,91 @@ async fn a_pause_is_shown_until_it_is_ended(subject: Subject) {
     assert!(store.read(&[], None).await.unwrap().pause.is_some(), "a declaration ends no pause");
     store.set_pause(None, &cause, 6).await.unwrap();
     assert_eq!(store.read(&[], None).await.unwrap().pause, None);
+}
+
+async fn a_pause_is_replaced_only_by_who_has_seen_it(subject: Subject) {
+    let store = subject.store();
+    declare(&*store).await;
+    let pause = |by: &str| Pause { by: by.into(), why: "a \"drill\"".into(), since_ms: 5, until_ms: None };
+    let (ann, bob) = (pause("ann"), pause("bob"));
+    let cause = Cause::Person { by: "x".into(), why: "drill".into(), act: "pause" };
+    assert!(!store.replace_pause(Some(&ann), Some(&bob), &cause, 5).await.unwrap(), "there is none");
+    assert!(store.replace_pause(None, Some(&ann), &cause, 5).await.unwrap());
+    for unseen in [None, Some(&bob), Some(&Pause { until_ms: Some(9), ..ann.clone() })] {
+        assert!(!store.replace_pause(unseen, None, &cause, 6).await.unwrap(), "{unseen:?}");
+    }
+    assert_eq!(store.read(&[], None).await.unwrap().pause.as_ref(), Some(&ann));
+    assert!(store.replace_pause(Some(&ann), Some(&bob), &cause, 7).await.unwrap());
+    assert!(store.replace_pause(Some(&bob), None, &cause, 8).await.unwrap());
+    assert_eq!(store.read(&[], None).await.unwrap().pause, None);
+    let told = store.audit(AuditFrom::Before(None), 9).await.unwrap();
+    let told: Vec<_> = told.iter().map(|entry| (entry.breaker.clone(), &entry.entry["at_ms"])).collect();
+    assert_eq!(
+        told,
+        [(None, &json!(8)), (None, &json!(7)), (None, &json!(5))],
+        "what was refused is not told"
+    );
+}
+
+/// A write that tells of this many transitions, the first at `at_ms` 1.
+fn telling(id: &BreakerId, expected: u64, transitions: i64) -> Write {
+    let transition = |at_ms| Transition { from: Closed, to: Open, at_ms, cause: Cause::Stale };
+    let links = Links { monitor: Some("https://dd.example/monitors/7".into()), event: None };
+    let entry = |at_ms| AuditEntry { transition: transition(at_ms), links: Some(links.clone()) };
+    let audit = (1..=transitions).map(entry).collect();
+    Write::Breaker { id: id.clone(), expected, record: Breaker::new(1), flag: None, not_closed_by: 0, audit }
+}
+
+async fn the_audit_stream_reads_in_both_directions_and_in_parts(subject: Subject) {
+    let store = subject.store();
+    assert_eq!(store.audit(AuditFrom::Before(None), 9).await.unwrap(), [], "nothing was told yet");
+    let term = declare(&*store).await;
+    commit(&*store, &term, telling(&bank(1), 0, 3)).await;
+    commit(&*store, &term, telling(&bank(2), 0, 2)).await;
+    let refused = store.commit(&term, &[telling(&bank(1), 0, 3)]).await.unwrap();
+    assert_eq!(refused, Committed::Taken(vec![false]));
+
+    let all = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap();
+    let told = |entry: &Audited| (entry.breaker.clone().unwrap(), entry.entry["at_ms"].as_i64().unwrap());
+    let expected = [(bank(1), 1), (bank(1), 2), (bank(1), 3), (bank(2), 1), (bank(2), 2)];
+    assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
+    assert!(all.is_sorted_by_key(|entry| entry.id));
+    let shown = json!({"from": "closed", "to": "open", "at_ms": 1, "cause": {"kind": "stale"},
+                       "links": {"monitor": "https://dd.example/monitors/7"}});
+    assert_eq!(all[0].entry, shown);
+
+    let newest = store.audit(AuditFrom::Before(None), 2).await.unwrap();
+    assert_eq!(newest, [all[4].clone(), all[3].clone()]);
+    let before = store.audit(AuditFrom::Before(Some(newest[1].id)), 9).await.unwrap();
+    assert_eq!(before, [all[2].clone(), all[1].clone(), all[0].clone()]);
+    assert_eq!(store.audit(AuditFrom::After(all[1].id), 2).await.unwrap(), all[2..4]);
+    assert_eq!(store.audit(AuditFrom::After(all[4].id), 2).await.unwrap(), []);
+}
+
+async fn the_audit_stream_keeps_what_it_is_told_to(subject: Subject) {
+    let store = subject.store();
+    let term = declare(&*store).await;
+    // Redis trims whole parts of a stream, of 100 entries each.
+    store.keep_audit(AuditKept { entries: 200, age_ms: 86_400_000 });
+    commit(&*store, &term, telling(&bank(1), 0, 900)).await;
+    let kept = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
+    assert!((200..=400).contains(&kept), "{kept}");
+    store.keep_audit(AuditKept { entries: 10_000, age_ms: -60_000 });
+    commit(&*store, &term, telling(&bank(1), 1, 1)).await;
+    let kept = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
+    assert!(kept <= 100, "{kept} are older than may be");
+}
+
+async fn flags_read_back_in_the_order_asked_for(subject: Subject) {
+    let store = subject.store();
+    let term = declare(&*store).await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Open)))).await;
+    commit(&*store, &term, write(&bank(2), 0, 1, Some(flag(HalfOpen)))).await;
+    let read = store.flags(&[bank(2), bank(9), bank(1)]).await.unwrap();
+    let shown: Vec<_> =
+        read.into_iter().map(|flag| flag.map(|shown| (shown.rev, shown.flag.state))).collect();
+    assert_eq!(shown, [Some((2, HalfOpen)), None, Some((1, Open))]);
+    assert_eq!(store.flags(&[]).await.unwrap(), []);
 }
 
 async fn a_follower_sees_a_refresh_and_a_pause_in_its_next_snapshot(subject: Subject) {

@@ -100,7 +100,8 @@ async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
     let cause = Cause::Person { by: "ann".into(), why: "a \"drill\"".into(), act: "force" };
     let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone() };
     let (id, record) = (bank(1), Breaker::new(1));
-    let audit = vec![opened.clone(), Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale }];
+    let closed = Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale };
+    let audit = vec![opened.clone().into(), closed.into()];
     let write = Write::Breaker { id, expected: 0, record, flag: None, not_closed_by: 0, audit };
     commit(&*store, &term, write.clone()).await;
     assert_eq!(store.commit(&term, &[write]).await.unwrap(), Committed::Taken(vec![false]));

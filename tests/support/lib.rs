@@ -7,6 +7,7 @@ pub mod binaries;
 pub mod canary;
 pub mod cluster;
 pub mod doubles;
+pub mod flips;
 pub mod forward;
 pub mod metrics;
 pub mod namespace;

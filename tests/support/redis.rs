@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -60,6 +61,16 @@ impl RedisServer {
     #[must_use]
     pub fn start_with(settings: &[&str]) -> RedisServer {
         RedisServer::launch(settings.iter().map(|setting| (*setting).to_owned()).collect(), None)
+    }
+
+    /// One with these settings, whose folder lies in `parent`.
+    ///
+    /// # Panics
+    /// If no folder can be made there.
+    #[must_use]
+    pub fn start_in(parent: &Path, settings: &[&str]) -> RedisServer {
+        let folder = tempfile::tempdir_in(parent).expect("a folder in the one given");
+        RedisServer::launch_in(folder, settings.iter().map(|setting| (*setting).to_owned()).collect(), None)
     }
 
     /// One that asks for a password.
@@ -156,7 +167,10 @@ impl RedisServer {
     }
 
     fn launch(settings: Vec<String>, password: Option<String>) -> RedisServer {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        RedisServer::launch_in(tempfile::tempdir().expect("a temporary folder"), settings, password)
+    }
+
+    fn launch_in(folder: TempDir, settings: Vec<String>, password: Option<String>) -> RedisServer {
         let (port, process) = launch_once(&folder, &settings);
         let mut server = RedisServer { process, folder, port, settings, password };
         for _ in 1..PORTS_MAX {

@@ -3,6 +3,7 @@
 //! A record is `<revision> <json>`, so that the script compares a word and parses nothing. A flag's JSON holds its
 //! `rev`, which only the script knows, so it goes there in two parts. Pure.
 
+use crate::audit::Audited;
 use crate::store::{Change, Epoch, PUBLISHED_VERSION, Published, StoreError, Stored};
 use cutout_core::{BreakerId, Flag};
 use redis::streams::StreamId;
@@ -90,6 +91,24 @@ pub(super) fn parse_change(entry: &StreamId) -> Option<Change> {
     let id = BreakerId::from_stored(entry.get("breaker")?);
     let flag: Vec<u8> = entry.get("flag")?;
     Some(Change { published: parse_published(&id, &flag)?, id })
+}
+
+/// An entry of the audit stream; none if it is not one, which is told and passed over.
+pub(super) fn parse_audited(entry: &StreamId) -> Option<Audited> {
+    let parse = || {
+        let breaker: String = entry.get("breaker")?;
+        let text: String = entry.get("entry")?;
+        Some(Audited {
+            id: entry.id.parse().ok()?,
+            breaker: Some(breaker).filter(|id| !id.is_empty()).map(BreakerId::from_stored),
+            entry: serde_json::from_str(&text).ok()?,
+        })
+    };
+    let audited = parse();
+    if audited.is_none() {
+        tracing::warn!(id = entry.id, "an entry of the audit stream cannot be read: it is left out");
+    }
+    audited
 }
 
 pub(super) fn foreign(place: &str, wanted: &'static str, source: Option<serde_json::Error>) -> StoreError {

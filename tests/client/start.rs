@@ -1,0 +1,91 @@
+//! A start is bounded, whatever is wrong with the store: it goes on without it, or says what is wrong, by choice.
+
+use cutout::{Client, ClientBuilder, ConnectError, START_TIMEOUT};
+use cutout_tests::canary;
+use cutout_tests::redis::RedisServer;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// What a busy machine may add to a bound.
+const SLACK: Duration = Duration::from_secs(2);
+const NEVER_MIND: &str = "";
+
+/// A server that speaks TLS, with a certificate that nobody trusts.
+async fn tls_server() -> u16 {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move { acceptor.accept(stream).await.map(drop) });
+        }
+    });
+    port
+}
+
+/// Starts without the store, in time; `told` stands in the error of whoever requires it.
+async fn starts_without(url: String, told: &str, within: Duration) {
+    let shown = url.replace(canary::REDIS_PASSWORD, "…");
+    let started = Instant::now();
+    let builder = || -> ClientBuilder { Client::builder(&url).breaker("bank-charge") };
+    let (lenient, strict) = tokio::join!(builder().connect(), builder().require_store().connect());
+    let took = started.elapsed();
+    assert!(took < within + SLACK, "{shown} took {took:?}");
+    let client = lenient.unwrap();
+    assert!(client.breaker("bank-charge", &["0001"]).unwrap().admit().is_ok(), "calls flow: {shown}");
+    assert!(!client.health().connected && client.health().age.is_none(), "{shown}");
+    let Err(ConnectError::NoStore(problem)) = strict else { panic!("{shown} is no error") };
+    assert!(problem.contains(told), "{shown}: {problem}");
+    assert!(!problem.contains(canary::REDIS_PASSWORD), "{shown}: the password is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_bounded_and_says_what_is_wrong_with_the_store() {
+    // Another test of this binary may have been first.
+    let _ = ring::default_provider().install_default();
+    let plain = RedisServer::start();
+    let hung = RedisServer::start();
+    hung.pause();
+    let guarded = RedisServer::start_with_password(canary::REDIS_PASSWORD);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let absent = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let tls = tls_server().await;
+    let wrong = format!("redis://:{}-wrong@127.0.0.1:{}", canary::REDIS_PASSWORD, guarded.port());
+    let without = format!("redis://127.0.0.1:{}", guarded.port());
+    let by_password = Duration::ZERO;
+    tokio::join!(
+        starts_without(format!("redis://127.0.0.1:{absent}"), "Connection refused", START_TIMEOUT),
+        starts_without(format!("redis://127.0.0.1:{silent_port}"), "2000 ms", START_TIMEOUT),
+        starts_without(hung.url(), "2000 ms", START_TIMEOUT),
+        starts_without("redis://a.name.that.is.invalid".to_owned(), NEVER_MIND, START_TIMEOUT),
+        starts_without(wrong, "authentication failed", by_password),
+        starts_without(without, "NOAUTH", by_password),
+        // TLS on one side alone, both ways, and a certificate that nobody signed.
+        starts_without(format!("rediss://127.0.0.1:{}", plain.port()), "cannot be reached", START_TIMEOUT),
+        starts_without(format!("redis://127.0.0.1:{tls}"), "cannot be reached", START_TIMEOUT),
+        starts_without(format!("rediss://127.0.0.1:{tls}"), "certificate", START_TIMEOUT),
+    );
+    hung.resume();
+}
+
+#[tokio::test]
+async fn who_requires_the_store_and_has_it_starts() {
+    let redis = RedisServer::start();
+    let client = Client::builder(redis.url()).require_store().connect().await.unwrap();
+    assert!(client.health().connected);
+}
