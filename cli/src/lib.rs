@@ -7,7 +7,7 @@ mod demo;
 mod dev;
 mod event;
 mod private_redis;
-mod stack;
+pub mod stack;
 
 use clap::{Parser, Subcommand};
 use dev::RedisChoice;

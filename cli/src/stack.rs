@@ -18,23 +18,27 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// How long the function may take for one event.
-pub(crate) const INVOCATION_TIMEOUT: Duration = Duration::from_secs(15);
+pub const INVOCATION_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error, for a person to read.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The running parts. All stop when it is dropped.
-pub(crate) struct Stack {
-    pub(crate) datadog: FakeDatadog,
-    pub(crate) function: Function,
+pub struct Stack {
+    /// Datadog, and its monitors.
+    pub datadog: FakeDatadog,
+    /// The function that reads it.
+    pub function: Function,
     /// The service's address.
-    pub(crate) service: SocketAddr,
-    pub(crate) client: Client,
+    pub service: SocketAddr,
+    /// A caller's client, which follows the store.
+    pub client: Client,
     _tasks: JoinSet<()>,
 }
 
 /// Where flags are kept.
 #[derive(Debug, Clone)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// In this process.
     Memory,
     /// In the Redis of this URL.
@@ -52,7 +56,10 @@ impl Keep {
 
 impl Stack {
     /// Starts everything for the breakers of a breakers' file (`breakers` is its text) and waits until the client follows.
-    pub(crate) async fn start(keep: &Keep, scope: &str, breakers: &str) -> Result<Stack, BoxError> {
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start(keep: &Keep, scope: &str, breakers: &str) -> Result<Stack, BoxError> {
         let store = keep.open(scope)?;
         let breakers = cutout_service::breakers::parse("the demo's breakers", breakers)?;
         let names: Vec<String> =
@@ -81,16 +88,22 @@ impl Stack {
     }
 
     /// The line to put into a monitor's message.
-    pub(crate) fn directive(&self) -> String {
+    #[must_use]
+    pub fn directive(&self) -> String {
         format!("{} {}", cutout_core::directive::KEYWORD, self.callback_url())
     }
 
-    pub(crate) fn callback_url(&self) -> String {
+    /// Where callbacks go.
+    #[must_use]
+    pub fn callback_url(&self) -> String {
         format!("http://{}{CALLBACK_PATH}", self.service)
     }
 
     /// Hands an event to the function, as Lambda would.
-    pub(crate) async fn invoke(&self, event: Value) -> Result<(), cutout_lambda::function::InvocationError> {
+    ///
+    /// # Errors
+    /// The function's own.
+    pub async fn invoke(&self, event: Value) -> Result<(), cutout_lambda::function::InvocationError> {
         self.function.handle(event, Instant::now() + INVOCATION_TIMEOUT).await
     }
 }

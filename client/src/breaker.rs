@@ -8,7 +8,7 @@ use crate::calls::{Calls, Ended};
 use crate::cell::{Answer, Cell, Refusal};
 use crate::clock::StoreClock;
 use crate::reason::Reason;
-use crate::tally::{Tallies, Tally};
+use crate::tally::{Labels, Tallies, Tally};
 use cutout_core::flag::ALL_PPM;
 use cutout_core::{BreakerId, State};
 use std::fmt;
@@ -58,7 +58,12 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn new(shared: Arc<Shared>, name: &str, class: Option<&str>) -> Common {
-        let tally = shared.tallies.of(name, class);
+        Common::by_key(shared, name, class, Vec::new())
+    }
+
+    /// Counted by these tags of its key, too.
+    fn by_key(shared: Arc<Shared>, name: &str, class: Option<&str>, key: Vec<(String, String)>) -> Common {
+        let tally = shared.tallies.of(Labels::new(name, class, key));
         Common { shared, class: class.map(Into::into), tally }
     }
 
@@ -99,6 +104,12 @@ impl Breaker {
     #[must_use]
     pub fn for_class(&self, class: &str) -> Breaker {
         let common = self.common.for_class(self.cell.id().name(), class);
+        Breaker { cell: Arc::clone(&self.cell), common: Arc::new(common) }
+    }
+
+    /// The same breaker, whose calls are counted by these tags of its key, too.
+    pub(crate) fn by_key(&self, class: Option<&str>, key: Vec<(String, String)>) -> Breaker {
+        let common = Common::by_key(Arc::clone(&self.common.shared), self.cell.id().name(), class, key);
         Breaker { cell: Arc::clone(&self.cell), common: Arc::new(common) }
     }
 

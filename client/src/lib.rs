@@ -19,6 +19,10 @@
 //! Calls that must pass while others are refused, such as refunds, have an operation class of their own
 //! ([`Breaker::for_class`]). A breaker in watch mode refuses nobody; [`Permit::would_refuse`] tells what it would do.
 //!
+//! Around a call an [`Upstream`] puts time-outs, a bound on calls under way, retries with a budget, a breaker of this process alone and a second
+//! vendor; as plain calls ([`Lane`]), as a tower layer (feature `tower`) or as a reqwest middleware (feature `reqwest`). [`Breaker::call`] is the door without
+//! settings.
+//!
 //! With the store gone, breakers go on by the last known flags ([`Client::health`] tells how old they are), and after 90 s
 //! their timers stand still, until [`MaxStaleness`] says otherwise. With the store gone at the start, calls flow. The client never
 //! calls the service and never writes.
@@ -29,6 +33,9 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/handles.md")]
 struct DocsHandles;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/client.md")]
+struct DocsClient;
 
 mod board;
 mod breaker;
@@ -54,6 +61,7 @@ mod reason;
 pub mod reqwest;
 mod snapshot;
 mod staleness;
+mod states;
 mod sync;
 mod tally;
 #[cfg(feature = "tower")]

@@ -12,6 +12,7 @@ use crate::clock::{Moment, StoreClock};
 use crate::names::{self, UnknownBreaker};
 use crate::snapshot::KnownBreaker;
 use crate::staleness::{Act, Limits};
+use crate::states;
 use crate::transitions::Listeners;
 use arc_swap::ArcSwapOption;
 use cutout_core::flag::PROBE_EVERY_MS;
@@ -243,7 +244,19 @@ impl Memory {
         self.look_at_staleness();
         self.tell_turns();
         self.tell_counts();
+        self.tell_states();
         metrics::gauge!("cutout_client_store_age_seconds").set(self.clock().silence().as_secs_f64());
+    }
+
+    /// Hands to the metrics what state the breakers of each name are in.
+    fn tell_states(&self) {
+        // A recorder is another's code, so the lock is not held while it is told.
+        let names: Vec<_> =
+            self.cells().names.iter().map(|(name, named)| (name.clone(), Arc::clone(&named.board))).collect();
+        let now = self.clock().now();
+        for (name, board) in names {
+            states::tell(&name, board.all().into_iter().map(|cell| cell.known(now)), now.true_ms);
+        }
     }
 
     /// Hands to the metrics what callers have counted.

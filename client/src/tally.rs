@@ -1,15 +1,15 @@
 //! Counts of what became of calls, kept on the caller's path and handed to the metrics by the client's task.
 //!
 //! A caller adds to a plain number, since handing a labelled metric to a recorder allocates. Labels are the breaker's name
-//! and the operation class. Never the key: a family may have thousands of keys, and each would be a paid time series of its
-//! own; which key it was stands in its flag and on the service's side.
+//! and the operation class. Not the key, unless an upstream asks for it: a family may have thousands of keys, and each would be a paid
+//! time series of its own; which key it was stands in its flag and on the service's side.
 
 use crate::calls::{Calls, Ended};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many pairs of name and class are counted apart; all further ones together as [`OTHER`].
+/// How many sets of labels are counted apart. Further keys are counted together as [`OTHER`], up to as many again; then everything is.
 pub(crate) const TALLIES_MAX: usize = 1_000;
 /// The label of what is not counted apart.
 const OTHER: &str = "other";
@@ -55,11 +55,35 @@ impl Aside {
     }
 }
 
-/// The counts of one name and class.
-#[derive(Debug)]
-pub(crate) struct Tally {
+/// What counts are told by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Labels {
     breaker: String,
     class: String,
+    /// The key's tags with their values, where an upstream asks for them.
+    key: Vec<(String, String)>,
+}
+
+impl Labels {
+    pub(crate) fn new(breaker: &str, class: Option<&str>, key: Vec<(String, String)>) -> Labels {
+        Labels { breaker: breaker.to_owned(), class: class.unwrap_or(NO_CLASS).to_owned(), key }
+    }
+
+    /// The same without telling keys apart.
+    fn of_other_keys(mut self) -> Labels {
+        self.key.iter_mut().for_each(|(_, value)| OTHER.clone_into(value));
+        self
+    }
+
+    fn of_others(self) -> Labels {
+        Labels { breaker: OTHER.to_owned(), class: OTHER.to_owned(), ..self.of_other_keys() }
+    }
+}
+
+/// The counts of one set of labels.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    labels: Labels,
     watch: AtomicU64,
     held: AtomicU64,
     calls: Calls,
@@ -79,10 +103,9 @@ impl Tally {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn new(breaker: String, class: String) -> Tally {
+    fn new(labels: Labels) -> Tally {
         Tally {
-            breaker,
-            class,
+            labels,
             watch: AtomicU64::new(0),
             held: AtomicU64::new(0),
             calls: Calls::default(),
@@ -144,24 +167,28 @@ impl Tally {
         }
     }
 
-    fn labels(&self) -> [(&'static str, String); 2] {
-        [("breaker", self.breaker.clone()), ("class", self.class.clone())]
+    fn labels(&self) -> Vec<(String, String)> {
+        let Labels { breaker, class, key } = &self.labels;
+        let own =
+            [("breaker", breaker), ("class", class)].map(|(name, value)| (name.to_owned(), value.clone()));
+        own.into_iter().chain(key.iter().cloned()).collect()
     }
 
-    fn labels_of(&self, ended: Ended) -> [(&'static str, String); 3] {
-        let [breaker, class] = self.labels();
-        [breaker, class, ("outcome", ended.word().to_owned())]
+    fn labels_of(&self, ended: Ended) -> Vec<(String, String)> {
+        self.labels_with("outcome", ended.word())
+    }
+
+    fn labels_with(&self, name: &str, value: &str) -> Vec<(String, String)> {
+        let mut labels = self.labels();
+        labels.push((name.to_owned(), value.to_owned()));
+        labels
     }
 
     fn tell_unenforced(&self) {
         for (why, count) in [("watch", &self.watch), ("held", &self.held)] {
             let new = count.swap(0, Ordering::Relaxed);
             if new > 0 {
-                let labels = [
-                    ("breaker", self.breaker.clone()),
-                    ("class", self.class.clone()),
-                    ("why", why.to_owned()),
-                ];
+                let labels = self.labels_with("why", why);
                 metrics::counter!("cutout_client_would_refuse_total", &labels).increment(new);
             }
         }
@@ -176,20 +203,20 @@ fn gauge(count: u64) -> f64 {
 
 /// All counts of a client.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies(Mutex<HashMap<(String, String), Arc<Tally>>>);
+pub(crate) struct Tallies(Mutex<HashMap<Labels, Arc<Tally>>>);
 
 impl Tallies {
-    /// The counts of one name and class.
-    pub(crate) fn of(&self, breaker: &str, class: Option<&str>) -> Arc<Tally> {
+    /// The counts of one set of labels.
+    pub(crate) fn of(&self, mut labels: Labels) -> Arc<Tally> {
         let mut tallies = self.lock();
-        let mut labels = (breaker.to_owned(), class.unwrap_or(NO_CLASS).to_owned());
         if tallies.len() >= TALLIES_MAX && !tallies.contains_key(&labels) {
-            labels = (OTHER.to_owned(), OTHER.to_owned());
+            let has_key = !labels.key.is_empty();
+            labels = if has_key { labels.of_other_keys() } else { labels.of_others() };
         }
-        let made = tallies.entry(labels).or_insert_with_key(|(breaker, class)| {
-            let (breaker, class) = (breaker.clone(), class.clone());
-            Arc::new(Tally::new(breaker, class))
-        });
+        if tallies.len() >= 2 * TALLIES_MAX && !tallies.contains_key(&labels) {
+            labels = labels.of_others();
+        }
+        let made = tallies.entry(labels).or_insert_with_key(|labels| Arc::new(Tally::new(labels.clone())));
         Arc::clone(made)
     }
 
@@ -198,7 +225,7 @@ impl Tallies {
         self.lock().values().for_each(|tally| tally.tell());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Tally>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Labels, Arc<Tally>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,18 +237,29 @@ mod tests {
     #[test]
     fn one_name_and_class_is_counted_in_one_place_and_the_number_of_places_is_bounded() {
         let tallies = Tallies::default();
-        let charge = tallies.of("bank", Some("charge"));
-        assert!(Arc::ptr_eq(&charge, &tallies.of("bank", Some("charge"))));
-        assert!(!Arc::ptr_eq(&charge, &tallies.of("bank", None)));
+        let of = |class: Option<&str>| tallies.of(Labels::new("bank", class, Vec::new()));
+        let charge = of(Some("charge"));
+        assert!(Arc::ptr_eq(&charge, &of(Some("charge"))));
+        assert!(!Arc::ptr_eq(&charge, &of(None)));
         for class in 0..2 * TALLIES_MAX {
-            tallies.of("bank", Some(&class.to_string())).would_refuse(Unenforced::Watch);
+            of(Some(&class.to_string())).would_refuse(Unenforced::Watch);
         }
         assert_eq!(tallies.lock().len(), TALLIES_MAX + 1);
-        assert!(
-            Arc::ptr_eq(&charge, &tallies.of("bank", Some("charge"))),
-            "what was there first stays apart"
+        assert!(Arc::ptr_eq(&charge, &of(Some("charge"))), "what was there first stays apart");
+        let further = of(Some("1999"));
+        assert_eq!((further.labels.breaker.as_str(), further.labels.class.as_str()), (OTHER, OTHER));
+
+        let keyed = |class: &str, key: u64| {
+            let key = vec![("bank_code".to_owned(), key.to_string())];
+            tallies.of(Labels::new("bank", Some(class), key))
+        };
+        let keys = keyed("charge", 1);
+        assert_eq!(
+            keys.labels(),
+            [("breaker", "bank"), ("class", "charge"), ("bank_code", OTHER)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
-        let further = tallies.of("bank", Some("1999"));
-        assert_eq!((further.breaker.as_str(), further.class.as_str()), (OTHER, OTHER));
+        (0..3 * TALLIES_MAX).for_each(|class| drop(keyed(&class.to_string(), 1)));
+        assert!(tallies.lock().len() <= 2 * TALLIES_MAX + 1);
     }
 }

@@ -21,16 +21,17 @@ use tower::{BoxError, Layer, Service};
 ///
 /// ```
 /// use cutout::{Client, Upstream};
-/// use tower::{BoxError, ServiceBuilder, service_fn};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 ///
-/// # fn stack(client: &Client) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn pay(client: &Client) -> Result<(), BoxError> {
 /// struct Charge { bank: String, amount: u64 }
 ///
 /// let banks = Upstream::builder("bank-charge").class("charge").build(client)?;
 /// let service = ServiceBuilder::new()
 ///     .layer(cutout::tower::protect(&banks).key(|charge: &Charge| vec![charge.bank.clone()]))
 ///     .service(service_fn(async |charge: Charge| Ok::<u64, BoxError>(charge.amount)));
-/// # drop(service); Ok(())
+/// let paid = service.oneshot(Charge { bank: "0001".to_owned(), amount: 5 }).await?;
+/// # drop(paid); Ok(())
 /// # }
 /// ```
 #[must_use]
@@ -41,8 +42,8 @@ pub fn protect<Q, A>(upstream: &Upstream) -> Protection<Q, A, BoxError> {
 /// A layer for HTTP requests: 5xx answers and errors are failures, and requests that may be made twice are retried as the upstream is set.
 ///
 /// ```
-/// # fn stack(client: &cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// # use tower::{BoxError, ServiceBuilder, service_fn};
+/// # use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+/// # async fn pay(client: &cutout::Client, request: http::Request<String>) -> Result<(), BoxError> {
 /// let banks = cutout::Upstream::builder("bank-charge").build(client)?;
 /// let by_header = |request: &http::Request<String>| {
 ///     let bank = request.headers().get("x-bank-code").and_then(|value| value.to_str().ok());
@@ -53,7 +54,8 @@ pub fn protect<Q, A>(upstream: &Upstream) -> Protection<Q, A, BoxError> {
 ///     .service(service_fn(async |request: http::Request<String>| {
 ///         Ok::<_, BoxError>(http::Response::new(request.into_body()))
 ///     }));
-/// # drop(service); Ok(())
+/// let answer = service.oneshot(request).await?;
+/// # drop(answer); Ok(())
 /// # }
 /// ```
 #[must_use]

@@ -21,6 +21,13 @@ fn allocations(breaker: &cutout::Breaker) -> u64 {
     counted.count_total
 }
 
+/// The same for calls that do nothing.
+fn called(breaker: &cutout::Breaker) -> u64 {
+    let call = || drop(std::hint::black_box(breaker.call_blocking(|| Ok::<_, std::fmt::Error>(()))));
+    call();
+    allocation_counter::measure(|| (0..ASKED).for_each(|_| call())).count_total
+}
+
 #[tokio::test]
 async fn no_answer_allocates() {
     // The counter counts at all.
@@ -30,8 +37,10 @@ async fn no_answer_allocates() {
     let [charge, unknown] =
         [world.bank.for_class("charge"), world.client.breaker("bank-charge", &["0002"]).unwrap()];
     assert_eq!((allocations(&charge), allocations(&unknown)), (0, 0), "no flag");
+    assert_eq!(called(&charge), 0, "a call, with its counts");
     world.reported("Alert").await;
     assert_eq!(charge.state(), cutout::State::Open);
+    assert_eq!(called(&charge), 0, "a call that is refused");
     assert_eq!((allocations(&charge), allocations(&unknown)), (0, 0), "open");
     world.reported("OK").await;
     world.ordered(Act::Force { state: Forced::Open, until_ms: None }).await;

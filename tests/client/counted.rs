@@ -1,7 +1,8 @@
 //! A recorder of metrics that a test can read, for its own thread.
 
 use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -63,6 +64,15 @@ impl GaugeFn for One {
     }
 }
 
+/// How many values there were; their sum stands under `name.sum{…}`.
+impl HistogramFn for One {
+    fn record(&self, value: f64) {
+        self.change(|count| *count += 1.0);
+        let sum = self.name.replacen('{', ".sum{", 1);
+        *self.all.lock().unwrap().entry(sum).or_default() += value;
+    }
+}
+
 impl Recorder for Counted {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -76,7 +86,7 @@ impl Recorder for Counted {
         Gauge::from_arc(self.one(key))
     }
 
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.one(key))
     }
 }

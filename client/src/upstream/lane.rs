@@ -115,7 +115,8 @@ impl Upstream {
         let known = shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
-            self.new_lane(id, breaker.unwrap_or_else(|unknown| self.undeclared(&unknown)))
+            let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown));
+            self.new_lane(id, self.counted(&breaker, key))
         })
     }
 
@@ -126,12 +127,15 @@ impl Upstream {
         self.0.keyless.clone()
     }
 
+    /// Its handle for the calls of this upstream, with the labels that they are counted by.
+    fn counted<V: AsRef<str>>(&self, breaker: &Breaker, key: &[V]) -> Breaker {
+        let Settings { class, key_tags, .. } = &*self.0.settings;
+        let values = key.iter().map(|value| value.as_ref().to_lowercase());
+        breaker.by_key(class.as_deref(), key_tags.iter().cloned().zip(values).collect())
+    }
+
     fn new_lane(&self, id: BreakerId, breaker: Breaker) -> Lane {
         let shared = &*self.0;
-        let breaker = match &shared.settings.class {
-            Some(class) => breaker.for_class(class),
-            None => breaker,
-        };
         let lane = |breaker, guards| {
             let settings = Arc::clone(&shared.settings);
             Lane(Arc::new(Inner { breaker, settings, guards }))

@@ -36,11 +36,15 @@ const WINDOW_MIN: Duration = Duration::from_secs(1);
 /// The most trials.
 const TRIALS_MAX: u32 = 1_000;
 
+/// The labels that metrics of calls bear anyway.
+const OWN_LABELS: [&str; 4] = ["breaker", "class", "outcome", "why"];
+
 /// What one upstream is set to.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) class: Option<String>,
+    pub(crate) key_tags: Vec<String>,
     pub(crate) request_timeout: Duration,
     pub(crate) try_timeout: Option<Duration>,
     // Carried out by doors that open connections themselves.
@@ -112,6 +116,7 @@ impl UpstreamBuilder {
         UpstreamBuilder(Settings {
             name,
             class: None,
+            key_tags: Vec::new(),
             request_timeout: REQUEST_TIMEOUT,
             try_timeout: None,
             connect_timeout: CONNECT_TIMEOUT,
@@ -127,6 +132,13 @@ impl UpstreamBuilder {
     /// that refunds have room while charges hang.
     pub fn class(mut self, class: impl Into<String>) -> UpstreamBuilder {
         self.0.class = Some(class.into());
+        self
+    }
+
+    /// Tells the metrics of calls by these tags of the key as well, in declared order, such as `bank_code`: a monitor that alerts for each bank needs
+    /// them. None otherwise, since each key is a time series that somebody pays for. Keys beyond the first 1,000 are told as `other`.
+    pub fn key_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> UpstreamBuilder {
+        self.0.key_tags = tags.into_iter().map(Into::into).collect();
         self
     }
 
@@ -205,6 +217,10 @@ impl UpstreamBuilder {
         let settings = &self.0;
         let no_class = settings.class.as_deref() == Some("");
         found.unless(!no_class, "class", || "it is empty; leave it out".to_owned());
+        let own = |tag: &String| tag.is_empty() || OWN_LABELS.contains(&tag.as_str());
+        if let Some(tag) = settings.key_tags.iter().find(|tag| own(tag)) {
+            found.unless(false, "key_tags", || format!("`{tag}` is empty, or a label of these metrics"));
+        }
         found.timeouts(settings);
         if let Some(bulkhead) = settings.bulkhead {
             found.bulkhead(bulkhead);
@@ -316,6 +332,7 @@ mod tests {
         assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None), []);
         let wrong = UpstreamBuilder::new("bank".to_owned())
             .class("")
+            .key_tags(["bank_code", "class"])
             .request_timeout(Duration::from_secs(1))
             .try_timeout(Duration::from_secs(2))
             .connect_timeout(Duration::ZERO)
@@ -332,6 +349,7 @@ mod tests {
         let settings: Vec<_> = mistakes.all().iter().map(Mistake::setting).collect();
         let expected = [
             ("class", 1),
+            ("key_tags", 1),
             ("connect_timeout", 1),
             ("idle_timeout", 1),
             ("pool_idle_timeout", 1),

@@ -1,0 +1,136 @@
+//! The door for reqwest, against a real server.
+
+use crate::vendor::{force_open, ms, upstream};
+use crate::world::World;
+use cutout::http::Idempotent;
+use cutout::{CallError, Retries, Upstream, UpstreamBuilder};
+use cutout_core::Policy;
+use cutout_tests::doubles::{Answer, Double};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+/// Such retries as take no time.
+fn two() -> Retries {
+    Retries::up_to(2).budget(100, 10).backoff(ms(1), ms(1))
+}
+
+fn by_header(asked: &cutout::reqwest::Outgoing) -> Vec<String> {
+    let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
+    bank.map(str::to_owned).into_iter().collect()
+}
+
+fn plain(upstream: &Upstream) -> reqwest::Client {
+    // An error means that another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    cutout::reqwest::client_builder(upstream).no_proxy().build().unwrap()
+}
+
+fn client(upstream: &Upstream) -> ClientWithMiddleware {
+    ClientBuilder::new(plain(upstream)).with(cutout::reqwest::protect(upstream).key(by_header)).build()
+}
+
+async fn at_work(
+    set: impl FnOnce(UpstreamBuilder) -> UpstreamBuilder,
+) -> (World, Double, ClientWithMiddleware) {
+    let (world, bank) = (World::new(Policy::default()).await, Double::start("127.0.0.1").await);
+    bank.answer("/", [Answer::new(200, "paid")]);
+    bank.answer("/down", [Answer::new(503, "down")]);
+    let client = client(&upstream(&world, set));
+    (world, bank, client)
+}
+
+#[tokio::test]
+async fn the_key_comes_from_the_request_and_a_refusal_sends_nothing() {
+    let (mut world, bank, client) = at_work(|it| it).await;
+    let charge = |code: &str| client.post(bank.url()).header("x-bank-code", code).send();
+    assert_eq!(charge("0001").await.unwrap().text().await.unwrap(), "paid");
+    force_open(&mut world).await;
+    let error = charge("0001").await.unwrap_err();
+    let Some(CallError::Refused(refused)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+    assert_eq!(refused.breaker().as_str(), "bank-charge/0001");
+    assert!(charge("0002").await.unwrap().status().is_success());
+    assert_eq!(bank.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn only_what_may_be_done_twice_is_retried_and_only_failures() {
+    let (_world, bank, client) = at_work(|it| it.retries(two())).await;
+    let down = format!("{}/down", bank.url());
+    let tries = async |request: reqwest_middleware::RequestBuilder| {
+        let before = bank.asked().len();
+        let status = request.send().await.unwrap().status().as_u16();
+        (status, bank.asked().len() - before)
+    };
+    assert_eq!(tries(client.get(&down)).await, (503, 3));
+    assert_eq!(tries(client.post(&down).body("1 EUR")).await, (503, 1));
+    assert_eq!(tries(client.post(&down).body("1 EUR").with_extension(Idempotent)).await, (503, 3));
+    assert_eq!(tries(client.get(format!("{}/none", bank.url()))).await, (404, 1));
+    assert!(bank.asked().iter().filter(|asked| asked.method == "POST").all(|asked| asked.body == b"1 EUR"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_retried_and_the_error_is_reqwests_own() {
+    let (_world, _bank, client) = at_work(|it| it.retries(two())).await;
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = client.get(format!("http://127.0.0.1:{port}/")).send().await.unwrap_err();
+    assert!(error.is_connect() && cutout::reqwest::told(&error).is_none(), "{error}");
+}
+
+#[tokio::test]
+async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
+    let (_world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
+    bank.answer("/hangs", [Answer::hang()]);
+    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
+    assert!(
+        matches!(cutout::reqwest::told(&error), Some(CallError::TimedOut(_))) || error.is_timeout(),
+        "{error}"
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+        // Ends when the client has gone.
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(ms(20));
+        }
+    });
+    let answer = client.get(url).send().await.unwrap();
+    let error = answer.bytes().await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_request_goes_to_the_second_upstream_and_a_fallback_answers_at_last() {
+    let mut world = World::new(Policy { refuse: ["charge".to_owned()].into(), ..Policy::default() }).await;
+    let [first_bank, second_bank] = [Double::start("127.0.0.1").await, Double::start("127.0.0.1").await];
+    for bank in [&first_bank, &second_bank] {
+        bank.answer("/", [Answer::new(200, "paid")]);
+    }
+    let (first, second) =
+        (upstream(&world, |it| it.class("charge")), upstream(&world, |it| it.class("other-route")));
+    let elsewhere = second_bank.url();
+    let rewrite = move |mut outgoing: cutout::reqwest::Outgoing| {
+        *outgoing.request_mut().url_mut() = elsewhere.parse().unwrap();
+        outgoing
+    };
+    let both = cutout::reqwest::protect(&first).key(by_header);
+    let fails_over = ClientBuilder::new(plain(&first)).with(both.clone().failover(second, rewrite)).build();
+    let falls_back = ClientBuilder::new(plain(&first))
+        .with(both.fall_back(|error| {
+            error.is_not_sent().then(|| http::Response::builder().status(202).body("later").unwrap().into())
+        }))
+        .build();
+    force_open(&mut world).await;
+    let charge = |client: &ClientWithMiddleware| {
+        client.post(first_bank.url()).header("x-bank-code", "0001").body("1 EUR").send()
+    };
+    assert_eq!(charge(&fails_over).await.unwrap().text().await.unwrap(), "paid");
+    assert_eq!((first_bank.asked().len(), second_bank.asked().len()), (0, 1));
+    assert_eq!(second_bank.asked()[0].body, b"1 EUR");
+    let answer = charge(&falls_back).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (202, "later"));
+}
