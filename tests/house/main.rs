@@ -21,9 +21,10 @@ const IMPORTS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates that belong to named rooms alone; `cutout-tests` may use any.
-const OWNERS: [(&str, &[&str]); 4] = [
+const OWNERS: [(&str, &[&str]); 5] = [
     ("redis", &["cutout-flags"]),
     ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
+    ("reqwest-middleware", &["cutout"]),
     ("axum", &["cutout-service", "cutout-cli"]),
     ("lambda_runtime", &["cutout-lambda"]),
 ];
