@@ -68,6 +68,13 @@ pub struct AuditId {
     pub number: u64,
 }
 
+impl AuditId {
+    /// The first place that there can be.
+    pub const FIRST: AuditId = AuditId { at_ms: 0, number: 0 };
+    /// The last place that there can be.
+    pub const LAST: AuditId = AuditId { at_ms: u64::MAX, number: u64::MAX };
+}
+
 impl fmt::Display for AuditId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.at_ms, self.number)

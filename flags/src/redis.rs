@@ -14,7 +14,7 @@ mod route;
 mod sentinel;
 mod url;
 
-use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditKept, Audited};
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
 use crate::follower::chain;
 use crate::store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
@@ -311,6 +311,10 @@ impl Store for RedisStore {
 
     async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
         let (command, start, end) = match from {
+            // Redis refuses to look where nothing can be.
+            AuditFrom::Before(Some(AuditId::FIRST)) | AuditFrom::After(AuditId::LAST) => {
+                return Ok(Vec::new());
+            }
             AuditFrom::Before(None) => ("XREVRANGE", "+".to_owned(), "-"),
             AuditFrom::Before(Some(place)) => ("XREVRANGE", format!("({place}"), "-"),
             AuditFrom::After(place) => ("XRANGE", format!("({place}"), "+"),

@@ -30,6 +30,7 @@ mod backoff;
 mod board;
 mod chain;
 mod decision;
+mod health;
 mod nearest;
 mod order;
 mod people;
@@ -54,6 +55,7 @@ use tokio::sync::{Notify, watch};
 use url::Url;
 
 pub use breakers::Breakers;
+pub use health::{HEALTH_TIMEOUT, health};
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};

@@ -1,7 +1,8 @@
-//! The `cutout-service` binary: settings from the environment, one router, until a signal.
+//! The `cutout-service` binary: settings from the environment, one router, until a signal. `cutout-service health` asks a
+//! running one whether it lives.
 
 use cutout_service::settings::OperatorsAt;
-use cutout_service::{Limits, Service, Settings, serve};
+use cutout_service::{Limits, Service, Settings, health, serve};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,6 +17,9 @@ const EXIT_SETTINGS: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|argument| argument == "health") {
+        return told(health(std::env::var("CUTOUT_LISTEN").ok().as_deref()));
+    }
     // Before anything may use TLS. An error means that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     log_as_json();
@@ -34,6 +38,18 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The verdict as an exit code.
+fn told(healthy: std::io::Result<()>) -> ExitCode {
+    match healthy {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If standard error is closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "the service is not healthy: {error}");
             ExitCode::FAILURE
         }
     }

@@ -96,7 +96,7 @@ impl Caution {
 }
 
 /// Stands for any version.
-const ANY_VERSION: &str = "*";
+pub(crate) const ANY_VERSION: &str = "*";
 
 /// What tells one state of a breaker's flag from all others: the epoch, and the number of its last change.
 pub(crate) fn version_of(published: &Published) -> String {

@@ -74,12 +74,10 @@ async fn somebody_elses_decision_is_replaced_only_by_who_has_seen_it(kept: Kept)
     assert_eq!(unseen.problem(), (428, "others"), "{unseen:?}");
     assert!(unseen.body["detail"].as_str().unwrap().starts_with("ann "), "it says who: {unseen:?}");
     assert_eq!(rig.delete(Who::Bob, &format!("{PATH}?why=x")).await.problem(), (428, "others"));
-    for wrong in ["\"x-1\"", "W/\"x\"", &format!("W/{seen}")] {
+    for wrong in ["\"x-1\"", "no tag", "", &format!("W/{seen}")] {
         let answered = send(&rig, Who::Bob, Method::PUT, PATH, wrong, Some(&body("other"))).await;
         assert_eq!(answered.problem(), (412, "changed"), "{wrong}");
     }
-    let answered = send(&rig, Who::Bob, Method::PUT, PATH, "no tag", Some(&body("other"))).await;
-    assert_eq!(answered.problem(), (400, "malformed"));
 
     // Ann gives another reason for the same state: what bob saw is not what is there, though callers see no change.
     let again = rig.put(Who::Ann, PATH, &body("the bank has called")).await;
@@ -142,7 +140,7 @@ async fn a_decision_lacks_neither_a_reason_nor_an_end_nor_a_breaker() {
     for (case, body) in [
         ("no reason", without("why")),
         ("an empty reason", with("why", json!(" "))),
-        ("a long reason", with("why", json!("x".repeat(2_001)))),
+        ("a long reason", with("why", json!("x".repeat(501)))),
         ("no end", without("until")),
         ("null is not never", with("until", Value::Null)),
         ("an end without a unit", with("until", json!("30"))),

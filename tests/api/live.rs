@@ -149,7 +149,8 @@ async fn a_stream_ends_with_its_token() {
     let operators = canary::operators().replace("2999-01-01", &ends.to_string());
     let rig = Rig::start_with(Kept::Memory, &[("CUTOUT_OPERATORS", &operators)]).await;
     let mut stream = Stream::open(&rig, None).await;
-    while stream.next().await.is_some() {}
+    let ended = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the stream goes on without its token");
     assert!(Timestamp::now() >= ends);
     assert_eq!(rig.get(Who::Vic, "/v1/status").await.problem(), (401, "token"));
 }

@@ -415,7 +415,7 @@ def judge_reconcile(aws, stack, function):
     reserved = [made.get("ReservedConcurrentExecutions") for _, made in stack.resources("AWS::Lambda::Function")]
     check(sorted(reserved, key=str) == [1, None], "one run at a time")
     outcome = function.handle(json.loads(target["Input"]))
-    check(outcome["answer"] is None, f"the run: {outcome}")
+    check("answer" in outcome and outcome["answer"] is None, f"the run: {outcome}")
     schemas = [callback["schema"] for callback in outcome["callbacks"]]
     check(schemas == ["cutout.callback/1", "cutout.inventory/1"], f"report and inventory: {schemas}")
     print("ok: the schedule's own event made a complete run")
@@ -444,6 +444,10 @@ def judge_policies(stack):
     kinds = ["dead-letters", "notification-errors", "notification-throttles", "reconcile-silent", "reconcile-undelivered"]
     alarms = {made["AlarmName"] for _, made in stack.resources("AWS::CloudWatch::Alarm")}
     check({f"{stack.name}-{kind}" for kind in kinds} <= alarms, f"alarms: {alarms}")
+    run_book = (ROOT / "docs/run-book.md").read_text(encoding="utf-8")
+    for alarm in alarms:
+        heading = alarm.removeprefix(f"{stack.name}-").replace("-", " ")
+        check(f"\n## {heading}\n" in run_book, f"the run book tells of {heading}")
 
 
 def main():

@@ -6,6 +6,7 @@ language alone (variables with their rules, the monitors' texts) are copied into
 Usage: terraform.py
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import hcl2
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "infra/terraform"
@@ -52,6 +54,32 @@ def references(files):
     print("ok: what is used is declared, and what is declared is used")
 
 
+def same_as_sam():
+    """Both ways to install give the function the same settings, and watch the same."""
+    sam = (ROOT / "infra/sam/template.yaml").read_text(encoding="utf-8")
+    module = "\n".join(file.read_text(encoding="utf-8") for file in sorted(MODULES.glob("*.tf")))
+    settings = set(re.findall(r"^        (\w+): ", sam.split("Variables:", 1)[1].split("\nResources:", 1)[0], re.M))
+    plain = {name for name in settings if not name.endswith(("_SECRET_ARN", "_SSM_NAME"))}
+    kept = {re.sub("_(SECRET_ARN|SSM_NAME)$", "", name) for name in settings - plain}
+    alarms = {name for name in re.findall(r"AlarmName: !Sub \$\{AWS::StackName\}-([a-z-]+)", sam)}
+    for name in sorted(plain | kept | alarms):
+        if not re.search(rf"^ +{re.escape(name)} += ", module, re.M):
+            sys.exit(f"FAILED: the template has {name}, and the module has not")
+    if len(settings) < 10 or len(alarms) < 6:
+        sys.exit(f"FAILED: the template is read wrong: {settings} {alarms}")
+    print(f"ok: the module has the template's {len(plain | kept)} settings and {len(alarms)} alarms")
+
+
+def well_formed():
+    """What is given to be filled in can be read."""
+    json.loads((ROOT / "infra/ecs/task-definition.json").read_text(encoding="utf-8"))
+    compose = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text(encoding="utf-8"))
+    for name, service in compose["services"].items():
+        if not (service["read_only"] and service["cap_drop"] == ["ALL"]):
+            sys.exit(f"FAILED: compose: {name} may write or has capabilities")
+    print("ok: task definition and compose file are well-formed")
+
+
 def run(terraform, folder, test):
     for arguments in (["init", "-backend=false", "-input=false"], ["test"]):
         done = subprocess.run([terraform, f"-chdir={folder}", *arguments], capture_output=True, text=True, check=False)
@@ -82,4 +110,6 @@ def tested():
 
 if __name__ == "__main__":
     references(parsed())
+    same_as_sam()
+    well_formed()
     tested()

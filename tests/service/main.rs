@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod callbacks;
+mod health;
 mod large;
 mod limits;
 mod process;

@@ -470,6 +470,8 @@ async fn the_audit_stream_reads_in_both_directions_and_in_parts(subject: Subject
     assert_eq!(before, [all[2].clone(), all[1].clone(), all[0].clone()]);
     assert_eq!(store.audit(AuditFrom::After(all[1].id), 2).await.unwrap(), all[2..4]);
     assert_eq!(store.audit(AuditFrom::After(all[4].id), 2).await.unwrap(), []);
+    assert_eq!(store.audit(AuditFrom::Before(Some(AuditId::FIRST)), 2).await.unwrap(), []);
+    assert_eq!(store.audit(AuditFrom::After(AuditId::LAST), 2).await.unwrap(), []);
 }
 
 async fn the_audit_stream_keeps_what_it_is_told_to(subject: Subject) {

@@ -10,7 +10,7 @@ use super::operator::{Decider, Looker};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, Body, Named, tagged};
 use crate::duration;
-use crate::order::{self, Caution, OrderError, pause_version};
+use crate::order::{self, ANY_VERSION, Caution, pause_version};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,9 @@ use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// How many versions one `If-Match` may name.
+/// The longest reason, characters; all of them fit into [`crate::WHY_MAX_BYTES`].
+const WHY_MAX_CHARS: usize = 500;
+/// How many versions of one `If-Match` are looked at.
 const VERSIONS_MAX: usize = 16;
 
 /// A state to force, why, and until when.
@@ -31,7 +33,12 @@ const VERSIONS_MAX: usize = 16;
 pub(crate) struct OverrideBody {
     state: ForcedName,
     /// Why: it stands in the history.
-    #[schema(min_length = 1, max_length = 2000, example = "the bank has maintenance until six")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "\\S",
+        example = "the bank has maintenance until six"
+    )]
     why: String,
     /// When it ends: a time (RFC 3339), how long from now (`90s`, `30m`, `12h`), or `never`.
     #[schema(example = "30m")]
@@ -44,7 +51,7 @@ pub(crate) struct OverrideBody {
 #[schema(as = Pause)]
 pub(crate) struct PauseBody {
     /// Why: it stands in the history.
-    #[schema(min_length = 1, max_length = 2000)]
+    #[schema(min_length = 1, max_length = 500, pattern = "\\S")]
     why: String,
     /// When it ends: a time (RFC 3339), how long from now (`90s`, `30m`, `12h`), or `never`.
     #[schema(example = "30m")]
@@ -57,7 +64,7 @@ pub(crate) struct PauseBody {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhyQuery {
     /// Why: it stands in the history.
-    #[param(min_length = 1, max_length = 2000)]
+    #[param(min_length = 1, max_length = 500, pattern = "\\S")]
     why: String,
 }
 
@@ -68,7 +75,7 @@ pub(crate) struct WhyQuery {
 pub(crate) struct IfMatch {
     /// The entity tag that was seen. Needed to replace or end what somebody else has decided.
     #[param(rename = "If-Match", required = false)]
-    if_match: Option<String>,
+    if_match: String,
 }
 
 /// When a decision ends.
@@ -101,27 +108,26 @@ impl Until {
     }
 }
 
-/// What the sender has seen.
-fn caution(headers: &HeaderMap) -> Result<Caution, Problem> {
-    let wrong =
-        || Problem::bad_request("If-Match is one or more entity tags, such as \"9f3a6c0d5e1b7a42-17\"");
-    let mut versions = Vec::new();
-    for value in headers.get_all(header::IF_MATCH) {
-        for tag in value.to_str().map_err(|_| wrong())?.split(',').map(str::trim) {
-            let version = match tag {
-                "*" => Some("*"),
-                // A weak tag never matches, and is no mistake.
-                weak if weak.starts_with("W/") => continue,
-                tag => tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')),
-            };
-            versions.push(version.ok_or_else(wrong)?.to_owned());
-        }
+/// The reason that is given.
+fn reason(why: String) -> Result<String, Problem> {
+    let fits = !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS;
+    let wrong = || Problem::unprocessable(format!("why is a reason of 1 to {WHY_MAX_CHARS} characters"));
+    if fits { Ok(why) } else { Err(wrong()) }
+}
+
+/// What the sender has seen. A weak entity tag, and what is none, match nothing.
+fn caution(headers: &HeaderMap) -> Caution {
+    let values = headers.get_all(header::IF_MATCH).iter();
+    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let version = |tag: &str| match tag.trim() {
+        ANY_VERSION => Some(ANY_VERSION.to_owned()),
+        tag => Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned()),
+    };
+    if headers.contains_key(header::IF_MATCH) {
+        Caution::Seen(tags.filter_map(version).take(VERSIONS_MAX).collect())
+    } else {
+        Caution::Unseen
     }
-    if versions.len() > VERSIONS_MAX {
-        return Err(wrong());
-    }
-    let is_given = headers.contains_key(header::IF_MATCH);
-    Ok(if is_given { Caution::Seen(versions) } else { Caution::Unseen })
 }
 
 /// Forces a breaker open or closed, in the place of what was forced before. It takes effect at once for every caller, and no
@@ -138,11 +144,11 @@ pub(crate) async fn force(
     headers: HeaderMap,
     Body(body): Body<OverrideBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers)?);
+    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
     api.declaration(&id)?;
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let act = Act::Force { state: body.state.into(), until_ms: until.at_ms(now_ms) };
-    let order = Order { by: operator.name, why: body.why, act };
+    let order = Order { by: operator.name, why: reason(body.why)?, act };
     order::obey_with(&api.shared, &id, &order, &caution).await?;
     shown(&api, &id).await
 }
@@ -159,9 +165,9 @@ pub(crate) async fn clear(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers)?;
+    let caution = caution(&headers);
     api.declaration(&id)?;
-    let order = Order { by: operator.name, why: query.why, act: Act::Clear };
+    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Clear };
     order::obey_with(&api.shared, &id, &order, &caution).await?;
     shown(&api, &id).await
 }
@@ -178,9 +184,9 @@ pub(crate) async fn release(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers)?;
+    let caution = caution(&headers);
     api.declaration(&id)?;
-    let order = Order { by: operator.name, why: query.why, act: Act::Release };
+    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Release };
     order::obey_with(&api.shared, &id, &order, &caution).await?;
     shown(&api, &id).await
 }
@@ -204,10 +210,11 @@ pub(crate) async fn set_pause(
     headers: HeaderMap,
     Body(body): Body<PauseBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers)?);
+    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let until_ms = until.at_ms(now_ms);
-    let pause = order::pause(&api.shared, &operator.name, &body.why, until_ms, &caution).await?;
+    let why = reason(body.why)?;
+    let pause = order::pause(&api.shared, &operator.name, &why, until_ms, &caution).await?;
     let state = PauseState { pause: Some(PauseView::from(&pause)) };
     Ok(tagged(&pause_version(Some(&pause)), Json(state)))
 }
@@ -223,10 +230,9 @@ pub(crate) async fn end_pause(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers)?;
-    order::resume(&api.shared, &operator.name, &query.why, &caution)
-        .await
-        .map_err(|error: OrderError| Problem::from(error))?;
+    let caution = caution(&headers);
+    let why = reason(query.why)?;
+    order::resume(&api.shared, &operator.name, &why, &caution).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -254,16 +260,15 @@ mod tests {
                 .iter()
                 .map(|value| (header::IF_MATCH, http::HeaderValue::from_static(value)))
                 .collect();
-            caution(&headers).ok()
+            caution(&headers)
         };
-        let seen = |versions: &[&str]| {
-            Some(Caution::Seen(versions.iter().map(|version| (*version).to_owned()).collect()))
-        };
-        assert_eq!(of(&[]), Some(Caution::Unseen));
+        let seen =
+            |versions: &[&str]| Caution::Seen(versions.iter().map(|version| (*version).to_owned()).collect());
+        assert_eq!(of(&[]), Caution::Unseen);
         assert_eq!(of(&["\"a-1\""]), seen(&["a-1"]));
         assert_eq!(of(&["\"a-1\", \"a-2\"", "*"]), seen(&["a-1", "a-2", "*"]));
-        assert_eq!(of(&["W/\"a-1\""]), seen(&[]), "a weak one matches nothing");
-        assert_eq!(of(&["a-1"]), None);
-        assert_eq!(of(&["\"a-1"]), None);
+        for nothing in ["W/\"a-1\"", "a-1", "\"a-1", "", "\""] {
+            assert_eq!(of(&[nothing]), seen(&[]), "{nothing}: given, and it matches nothing");
+        }
     }
 }
