@@ -29,7 +29,7 @@ use forms::{
     Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
 };
 use redis::streams::{StreamRangeReply, StreamReadReply};
-use redis::{Pipeline, RedisError, Script, ScriptInvocation};
+use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
@@ -41,6 +41,8 @@ use std::time::Duration;
 const BREAKERS_KEY: u8 = 4;
 /// The place of `monitors` among the script's KEYS.
 const MONITORS_KEY: u8 = 5;
+/// The field of `INFO persistence` that says whether there is an append-only file: 0 or 1.
+const AOF_FIELD: &str = "aof_enabled";
 /// The beginning of every stream.
 const STREAM_START: &str = "0-0";
 
@@ -379,6 +381,13 @@ impl Store for RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(&self.keys.meta).arg("epoch").ignore();
         self.ask("asking whether it is there", pipeline).await
+    }
+
+    async fn is_durable(&self) -> Result<Option<bool>, StoreError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("persistence");
+        let (info,): (InfoDict,) = self.ask("asking what it keeps on disk", pipeline).await?;
+        Ok(info.get::<u8>(AOF_FIELD).map(|enabled| enabled == 1))
     }
 }
 

@@ -336,4 +336,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Whether what is acknowledged outlives the store's own process; none: the store does not tell.
+    async fn is_durable(&self) -> Result<Option<bool>, StoreError> {
+        Ok(None)
+    }
 }

@@ -239,7 +239,7 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
                 shared.declared.store(true, Relaxed);
                 let breakers = shared.parts.breakers.declarations.len();
                 tracing::info!(breakers, epoch = term.epoch.as_str(), revision = term.revision, "declared");
-                return;
+                return warn_if_it_forgets(&*shared.parts.store).await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {
@@ -248,6 +248,18 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
                 backoff.wait().await;
             }
         }
+    }
+}
+
+/// Warns where it can be seen that the store keeps nothing. A store that may not be asked is believed.
+async fn warn_if_it_forgets(store: &dyn Store) {
+    match store.is_durable().await {
+        Ok(Some(false)) => tracing::warn!(
+            remedy = "set appendonly yes, and appendfsync always where the disk is slow",
+            "the store keeps no append-only file: a restart loses all flags until the next scheduled run"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(error = %chain::Chain(&error), "the store does not tell what it keeps"),
     }
 }
 

@@ -54,3 +54,18 @@ async fn a_redis_that_refuses_the_password_is_told_without_the_password() {
     assert!(!service.lines_at_least(1, "callback").is_empty());
     assert!(!service.log().contains(canary::REDIS_PASSWORD), "{}", service.log());
 }
+
+#[tokio::test]
+async fn a_redis_that_keeps_nothing_is_told_at_the_start_and_one_with_an_append_only_file_is_not() {
+    const WARNING: &str =
+        "the store keeps no append-only file: a restart loses all flags until the next scheduled run";
+    let (volatile, durable) = (RedisServer::start(), RedisServer::start_durable());
+    let service = ServiceProcess::start(&volatile.url());
+    assert_eq!(service.lines_at_least(1, WARNING)[0]["level"], "WARN");
+
+    let service = ServiceProcess::start(&durable.url());
+    until("it was asked", async || durable.ask::<String>(&["INFO", "commandstats"]).contains("cmdstat_info"))
+        .await;
+    assert_eq!(send(service.at(), &callback("0001", "Alert", 5)).await.status, 200);
+    assert!(service.lines_at_least(1, "callback").len() == 1 && service.lines(WARNING).is_empty());
+}
