@@ -131,6 +131,9 @@ pub struct Breaker {
     /// A person's decision in force.
     #[serde(default, rename = "override")]
     forced: Option<Override>,
+    /// When a person last decided, Unix milliseconds: nothing older is brought back.
+    #[serde(default)]
+    ordered_ms: Option<i64>,
     /// Why it is not open although a signal fires.
     #[serde(default)]
     held: Option<Hold>,
@@ -149,6 +152,7 @@ impl Breaker {
             signals: BTreeMap::new(),
             hints: BTreeMap::new(),
             forced: None,
+            ordered_ms: None,
             held: None,
         }
     }
@@ -216,18 +220,22 @@ impl Breaker {
         let (act, hold) = match order.act {
             Act::Force { state, until_ms } => {
                 self.forced = forced(state, now_ms, until_ms);
+                self.ordered_ms = Some(now_ms);
                 ("force", hold)
             }
             Act::Restore { since_ms, state, until_ms } => {
                 let restored = forced(state, since_ms, until_ms);
-                if self.forced.is_some() || restored.is_none() {
+                let decided_since = self.ordered_ms.is_some_and(|ordered_ms| ordered_ms >= since_ms);
+                if self.forced.is_some() || restored.is_none() || decided_since {
                     return transitions;
                 }
                 self.forced = restored;
+                self.ordered_ms = Some(since_ms);
                 ("restore", hold)
             }
             Act::Clear => {
                 self.forced = None;
+                self.ordered_ms = Some(now_ms);
                 ("clear", hold)
             }
             Act::Release => ("release", hold.filter(|hold| *hold != Hold::MaxOpen)),
@@ -287,9 +295,19 @@ impl Breaker {
 
     /// All fields but the signals, to be compared.
     fn without_signals(&self) -> impl PartialEq + '_ {
-        let Breaker { state, since_ms, ramp, min_open_ms, closed_at_ms, signals: _, hints, forced, held } =
-            self;
-        (state, since_ms, ramp, min_open_ms, closed_at_ms, hints, forced, held)
+        let Breaker {
+            state,
+            since_ms,
+            ramp,
+            min_open_ms,
+            closed_at_ms,
+            hints,
+            forced,
+            ordered_ms,
+            held,
+            signals: _,
+        } = self;
+        (state, since_ms, ramp, min_open_ms, closed_at_ms, hints, forced, ordered_ms, held)
     }
 
     /// The next moment at which time alone may change something.

@@ -387,6 +387,8 @@ enum Disturbance {
     None,
     /// Writes `bank-charge/0001` before the first commit, as another instance would.
     Rival,
+    /// The same after the next snapshot, and never again.
+    RivalAfterSnapshot,
     /// Loses all data before the first commit.
     Loss,
     /// The rival before the first commit, the loss before the second.
@@ -477,7 +479,13 @@ impl Store for Disturbed {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.inner.snapshot().await
+        let snapshot = self.inner.snapshot().await;
+        if let Disturbance::RivalAfterSnapshot = self.disturbance() {
+            self.disturb(Disturbance::None);
+            let rival = service(Arc::new(self.inner.clone()));
+            send(&rival, &callback(MONITOR, &[("bank_code:0001", "Alert")], 5)).await;
+        }
+        snapshot
     }
 
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {

@@ -83,7 +83,7 @@ pub enum Act {
     Clear,
     /// Lets a breaker open that [`Hold::MaxOpen`] holds back.
     Release,
-    /// Brings an override back that the store has lost, unless there is one again.
+    /// Brings an override back that the store has lost, unless a person has decided again since it was ordered.
     Restore {
         /// When it was ordered, Unix milliseconds.
         since_ms: i64,

@@ -22,6 +22,21 @@ fn alert(bank: &str, ago_s: i64) -> Value {
 }
 
 #[tokio::test]
+async fn a_sweep_does_not_publish_again_what_another_instance_has_just_published() {
+    let store = Disturbed::new(Disturbance::None);
+    let service = service(store.clone());
+    send(&service, &callback(MONITOR, &[("bank_code:0001", "OK")], 9)).await;
+    store.disturb(Disturbance::RivalAfterSnapshot);
+    service.resume("ann", "to see").await.unwrap();
+    assert_eq!(flags(&*store).await["bank-charge/0001"].flag.state, State::Open);
+    assert_eq!(
+        store.snapshot().await.unwrap().meta.unwrap().rev,
+        2,
+        "one change each, of the report and of the rival"
+    );
+}
+
+#[tokio::test]
 async fn an_override_outlives_callbacks_and_ends_in_the_store_at_its_time() {
     let (store, shift_ms) = shifted_store();
     let service = service(Arc::new(store.clone()));

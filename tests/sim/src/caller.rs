@@ -2,7 +2,7 @@
 //! what the caller must know, so that both can be compared after every read.
 
 use crate::plants::Plant;
-use crate::store::ModelStore;
+use crate::store::{ModelStore, Shown};
 use cutout_core::BreakerId;
 use cutout_flags::{Epoch, FlagTable, LOST_HOLD_MS, Published, Step, Update};
 use std::collections::BTreeMap;
@@ -31,9 +31,9 @@ enum Why {
     Either(i64),
 }
 
-/// What the caller must know.
+/// What a caller must know.
 #[derive(Default)]
-struct Must {
+pub(crate) struct Must {
     epoch: Option<Epoch>,
     rev: u64,
     known: BTreeMap<BreakerId, (Published, Why)>,
@@ -75,13 +75,13 @@ impl Caller {
             self.place = store.place();
         } else if reconnects || now_ms >= self.snapshot_due_ms {
             self.snapshot(store, now_ms, plant);
-            return self.must_match(store, now_ms, true);
+            return self.must.judge(store.shown(), &self.view, now_ms, true);
         }
         if self.tail(store, skips) {
             self.snapshot(store, now_ms, plant);
-            return self.must_match(store, now_ms, true);
+            return self.must.judge(store.shown(), &self.view, now_ms, true);
         }
-        self.must_match(store, now_ms, false)
+        self.must.judge(store.shown(), &self.view, now_ms, false)
     }
 
     fn snapshot(&mut self, store: &ModelStore, now_ms: i64, plant: Option<Plant>) {
@@ -117,26 +117,37 @@ impl Caller {
             None => self.view.remove(&id),
         };
     }
+}
 
-    /// Compares what is known with what must be.
-    fn must_match(&mut self, store: &ModelStore, now_ms: i64, whole: bool) -> Result<(), String> {
-        let must = &mut self.must;
-        let is_behind = store.epoch() == must.epoch.as_ref() && store.rev() < must.rev;
+impl Must {
+    /// Compares what is known with what must be, after a read that showed this; by a snapshot, or by the stream alone.
+    ///
+    /// # Errors
+    /// What is known and must not be, or the reverse.
+    pub(crate) fn judge(
+        &mut self,
+        store: Shown<'_>,
+        view: &BTreeMap<BreakerId, Published>,
+        now_ms: i64,
+        whole: bool,
+    ) -> Result<(), String> {
+        let must = self;
+        let is_behind = store.epoch == must.epoch.as_ref() && store.rev < must.rev;
         if is_behind && now_ms - *must.behind_since_ms.get_or_insert(now_ms) < BEHIND_MS {
             return Ok(());
         }
-        if !whole && (must.behind_since_ms.is_some() || store.epoch() != must.epoch.as_ref()) {
+        if !whole && (must.behind_since_ms.is_some() || store.epoch != must.epoch.as_ref()) {
             // The stream alone does not show that data were lost; the next snapshot does.
             return Ok(());
         }
         let was_behind = must.behind_since_ms.take().is_some();
-        let lost = must.epoch.is_some() && store.epoch() != must.epoch.as_ref();
-        must.rev = store.rev();
-        if store.epoch().is_some() {
-            must.epoch = store.epoch().cloned();
+        let lost = must.epoch.is_some() && store.epoch != must.epoch.as_ref();
+        must.rev = store.rev;
+        if store.epoch.is_some() {
+            must.epoch = store.epoch.cloned();
         }
         for (id, (_, why)) in &mut must.known {
-            if store.flags().contains_key(id) {
+            if store.flags.contains_key(id) {
                 continue;
             }
             *why = match *why {
@@ -145,17 +156,17 @@ impl Caller {
                 unchanged => unchanged,
             };
         }
-        for (id, published) in store.flags() {
+        for (id, published) in store.flags {
             must.known.insert(id.clone(), (published.clone(), Why::Shown));
         }
         if whole {
             must.known.retain(|id, (_, why)| match *why {
-                Why::Shown => store.flags().contains_key(id),
+                Why::Shown => store.flags.contains_key(id),
                 Why::Lost(since_ms) => now_ms - since_ms < LOST_HOLD_MS,
                 Why::Either(until_ms) => now_ms < until_ms,
             });
         }
-        compare(&must.known, &self.view, whole)
+        compare(&must.known, view, whole)
     }
 }
 

@@ -245,7 +245,7 @@ pub(crate) fn answered(policy: &Policy, store: &ModelStore, id: &BreakerId, evid
     let breaker = store.stored(id).map(|stored| &stored.value);
     for (tags, seen) in &evidence.groups {
         let (monitor_id, group) = (evidence.monitor_id, tags.to_string());
-        let mut signals = breaker.into_iter().flat_map(|breaker| breaker.signals());
+        let mut signals = breaker.into_iter().flat_map(Breaker::signals);
         let held = signals.find(|(id, _)| id.monitor_id == monitor_id && id.group == group);
         let holds = held.is_some_and(|(_, signal)| {
             let latest = &signal.latest;

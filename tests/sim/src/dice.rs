@@ -11,8 +11,15 @@ pub(crate) enum Stream {
     History = 1,
     /// What happens on the way.
     Way = 2,
+    /// The way to the disk, at the handlers' level.
+    Disk = 3,
+    /// The machines, at the handlers' level.
+    Rig = 4,
+    /// How far reads lag, where that stays for a while.
+    Lag = 5,
 }
 
+#[derive(Debug)]
 pub(crate) struct Dice(fastrand::Rng);
 
 impl Dice {

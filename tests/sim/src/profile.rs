@@ -28,6 +28,8 @@ pub(crate) struct Profile {
     pub(crate) read_fails: u32,
     /// Reads that are up to 30 s behind.
     pub(crate) read_lags: u32,
+    /// Whether all reads within half a minute lag alike, so that reading again soon shows the same.
+    pub(crate) lag_stays: bool,
     /// Histories in which callbacks fail for 30 to 400 s.
     pub(crate) outage: u32,
     /// Callbacks of scheduled runs that get through an outage all the same.
@@ -53,6 +55,7 @@ pub(crate) const HARSH: Profile = Profile {
     attempt_fails: 50,
     read_fails: 50,
     read_lags: 300,
+    lag_stays: false,
     outage: 300,
     outage_spares: 0,
     slow_write: 50,
@@ -78,6 +81,9 @@ pub(crate) const DELIVERY: Profile = Profile {
 /// The same with Datadog's reads never behind.
 pub(crate) const NO_LAG: Profile = Profile { name: "no-lag", read_lags: 0, ..DELIVERY };
 
+/// The same as [`DELIVERY`] with a lag that stays for a while.
+pub(crate) const LAG_STAYS: Profile = Profile { name: "lag-stays", lag_stays: true, ..DELIVERY };
+
 /// A good month.
 pub(crate) const MILD: Profile = Profile {
     name: "mild",
@@ -92,4 +98,4 @@ pub(crate) const MILD: Profile = Profile {
     ..DELIVERY
 };
 
-pub(crate) const ALL: [Profile; 4] = [HARSH, DELIVERY, NO_LAG, MILD];
+pub(crate) const ALL: [Profile; 5] = [HARSH, DELIVERY, NO_LAG, LAG_STAYS, MILD];

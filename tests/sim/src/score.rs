@@ -77,7 +77,7 @@ impl Score {
             let set = match plain {
                 Plain::Edge => told.chain(shown).next(),
                 Plain::Newest => told.chain(shown).next().filter(|(_, at_ms)| *at_ms >= watched.plain_ms),
-                Plain::Fetch => shown.last(),
+                Plain::Fetch => shown.fold(None, |_, shown| Some(shown)),
             };
             let Some((fires, at_ms)) = set else { continue };
             (watched.plain, watched.plain_ms) = (fires, at_ms);

@@ -1,27 +1,32 @@
 //! An instance of the service: reads, lets core decide, writes by compare-and-set, and again what was refused.
 //!
 //! What is decided is core's; here is only the way there, as in the service itself. The handlers themselves run at the
-//! other level. Planted bugs sit here, in what core is told.
+//! other level. Some of the planted bugs sit here, those in what core is told in `planted`.
 
 use crate::checker::{self, People, Verdict, Violation};
-use crate::history::{Group, History};
+use crate::history::Group;
 use crate::plants::Plant;
 use crate::shadow::Ordered;
 use crate::world::{Event, World};
-use cutout_core::hint::HINT_AGE_LIMIT_MS;
-use cutout_core::observation::Observation;
-use cutout_core::report::{NotifiedTransition, Status};
 use cutout_core::{
-    Act, Breaker, BreakerId, Callback, Declaration, Evidence, Flag, Hold, MonitorSeen, Order, Plan, Policy,
-    Tags, plan, plan_gone,
+    Act, Breaker, BreakerId, Callback, Evidence, Flag, Hold, MonitorSeen, Order, Plan, Policy, plan,
+    plan_gone,
 };
 use cutout_flags::{Epoch, Publish};
 use std::fmt;
 
 /// What an instance works on.
 pub(crate) enum What {
-    Callback(Callback),
-    Gone { monitor_id: u64, as_of_ms: i64 },
+    Callback(Box<Callback>),
+    Gone {
+        monitor_id: u64,
+        as_of_ms: i64,
+    },
+    /// Which managed monitors there are.
+    Inventory {
+        monitor_ids: Vec<u64>,
+        as_of_ms: i64,
+    },
     Order(BreakerId, Order),
     Timer,
 }
@@ -75,6 +80,9 @@ impl fmt::Display for Job {
                 write!(f, "that monitor {monitor_id} is gone as of {as_of_ms}")
             }
             What::Order(id, order) => write!(f, "{:?} for {id}", order.act),
+            What::Inventory { monitor_ids, as_of_ms } => {
+                write!(f, "that as of {as_of_ms} there are the monitors {monitor_ids:?}")
+            }
             What::Timer => f.write_str("what time has brought"),
         }
     }
@@ -108,21 +116,6 @@ impl fmt::Display for Decided {
     }
 }
 
-/// The declarations as the service uses them.
-pub(crate) fn declarations(history: &History, plant: Option<Plant>) -> Vec<Declaration> {
-    let mut declarations = history.declarations.clone();
-    for declaration in &mut declarations {
-        match plant {
-            Some(Plant::FullClose) => declaration.policy.ramp_ms = 0,
-            Some(Plant::NoMinOpen) => declaration.policy.min_open_ms = 0,
-            Some(Plant::NeverStale) => declaration.policy.max_age_ms = i64::MAX / 8,
-            Some(Plant::NoKey) => declaration.key.clear(),
-            _ => {}
-        }
-    }
-    declarations
-}
-
 impl World<'_> {
     /// Reads and decides. None: there is nothing to do.
     pub(crate) fn decide(&mut self, job: &Job) -> Result<Option<Decided>, Violation> {
@@ -135,8 +128,8 @@ impl World<'_> {
             return Ok(Some(decided));
         }
         let Some(plan) = self.plan_of(job) else { return Ok(None) };
-        for (id, (declaration, evidence)) in plan.targets {
-            match self.decide_one(&id, &declaration.policy, &evidence, job, hold, now_ms) {
+        for (id, (policy, evidence)) in plan.targets {
+            match self.decide_one(&id, &policy, &evidence, job, hold, now_ms) {
                 Some(write) => {
                     decided.writes.push(write);
                     decided.evidence.push((id, evidence));
@@ -257,20 +250,20 @@ impl World<'_> {
         let (monitor_id, stored) = match &job.what {
             What::Callback(callback) => (callback.monitor_id, self.store.monitor(callback.monitor_id)),
             What::Gone { monitor_id, .. } => (*monitor_id, self.store.monitor(*monitor_id)),
-            What::Timer | What::Order(..) => return None,
+            What::Timer | What::Order(..) | What::Inventory { .. } => return None,
         };
         let seen = stored.map(|stored| &stored.value);
         let plan: Plan<'_> = match &job.what {
             What::Callback(callback) => plan(&self.declarations, callback, seen).ok()?,
             What::Gone { as_of_ms, .. } => plan_gone(&self.declarations, monitor_id, *as_of_ms, seen?),
-            What::Timer | What::Order(..) => return None,
+            What::Timer | What::Order(..) | What::Inventory { .. } => return None,
         };
         let revision = stored.map_or(0, |stored| stored.revision);
         let news = plan.seen.filter(|now| now.differs_from(seen)).map(|now| (monitor_id, revision, now));
         let targets = plan
             .targets
             .into_iter()
-            .map(|(id, (declaration, evidence))| (id, (declaration.clone(), evidence)));
+            .map(|(id, (declaration, evidence))| (id, (declaration.policy.clone(), evidence)));
         Some(OwnedPlan { targets: targets.collect(), seen: news })
     }
 
@@ -290,7 +283,7 @@ impl World<'_> {
                         self.note_order(id, order, read_ms);
                         self.judge(id, hold, read_ms)?;
                     }
-                    What::Callback(_) | What::Gone { .. } => {}
+                    What::Callback(_) | What::Gone { .. } | What::Inventory { .. } => {}
                 }
             } else {
                 refused.push(id);
@@ -304,7 +297,7 @@ impl World<'_> {
         Ok((refused.is_empty() && known, rest))
     }
 
-    fn write_one(
+    pub(crate) fn write_one(
         &mut self,
         id: &BreakerId,
         expected: u64,
@@ -320,7 +313,11 @@ impl World<'_> {
         self.tally.writes += 1;
         let (Some(publish), Some(stored)) = (flag, self.store.stored(id)) else { return Ok(true) };
         let (Publish::Change(flag) | Publish::Refresh(flag)) = &publish;
-        let people = match self.store.is_paused_at(read_ms) {
+        let paused = match &self.rig {
+            Some(rig) => rig.saw_pause,
+            None => self.store.is_paused_at(read_ms),
+        };
+        let people = match paused {
             true => People::PausedNow,
             false if !self.history.orders.is_empty() => People::Before,
             false => People::Never,
@@ -362,7 +359,7 @@ impl World<'_> {
     }
 
     /// Notes what a person has ordered.
-    fn note_order(&mut self, id: &BreakerId, order: &Order, now_ms: i64) {
+    pub(crate) fn note_order(&mut self, id: &BreakerId, order: &Order, now_ms: i64) {
         let ordered = match order.act {
             Act::Force { state, until_ms } => Some(Ordered { state, since_ms: now_ms, until_ms }),
             Act::Clear => None,
@@ -376,7 +373,13 @@ impl World<'_> {
     }
 
     /// Notes what is now in the store, and judges the record.
-    fn take(&mut self, id: &BreakerId, evidence: &Evidence, hold: Option<Hold>, now_ms: i64) -> Verdict {
+    pub(crate) fn take(
+        &mut self,
+        id: &BreakerId,
+        evidence: &Evidence,
+        hold: Option<Hold>,
+        now_ms: i64,
+    ) -> Verdict {
         if self.store.stored(id).is_some() {
             self.store.shadow(id).take(self.history.policy(), evidence, now_ms);
         }
@@ -384,7 +387,7 @@ impl World<'_> {
     }
 
     /// Judges a record after a write.
-    fn judge(&mut self, id: &BreakerId, hold: Option<Hold>, now_ms: i64) -> Verdict {
+    pub(crate) fn judge(&mut self, id: &BreakerId, hold: Option<Hold>, now_ms: i64) -> Verdict {
         let Some(record) = self.store.record(id) else { return Ok(()) };
         if let Some(stored) = &record.stored {
             self.tally.hints_taken += u64::from(!stored.value.hints().is_empty());
@@ -435,97 +438,9 @@ impl World<'_> {
         });
         hinted || record.shadow.signal(&group.signal).is_some_and(|signal| signal.fires(policy))
     }
-
-    /// The evidence as core is told it: the same, unless a bug is planted.
-    fn told(&self, evidence: &Evidence, before: &Breaker, now_ms: i64) -> Evidence {
-        let mut told = evidence.clone();
-        self.limit_hint(&mut told, now_ms);
-        let Some(plant) = self.plant else { return told };
-        match plant {
-            Plant::ReceiversClock => told.groups.iter_mut().for_each(|(_, seen)| {
-                (seen.changed_at_ms, seen.as_of_ms) = (Some(now_ms), now_ms);
-            }),
-            Plant::TiesByArrival | Plant::NoTieBreak => break_ties(plant, &mut told, before),
-            Plant::KeyedByMonitor => told.groups.iter_mut().for_each(|(tags, _)| *tags = Tags::default()),
-            Plant::OrDropped => told.monitor_id = 1,
-            Plant::OldHint => {
-                let old = |at_ms: i64| now_ms - at_ms > HINT_AGE_LIMIT_MS;
-                told.claim.iter_mut().filter(|claim| old(claim.at_ms)).for_each(|claim| claim.at_ms = now_ms);
-            }
-            Plant::HintAsReport => {
-                if let Some(claim) = told.claim.take() {
-                    let status = match claim.transition {
-                        NotifiedTransition::Alert => Status::Alert,
-                        _ => Status::Ok,
-                    };
-                    let (changed_at_ms, as_of_ms) = (Some(claim.at_ms), now_ms);
-                    told.groups
-                        .push((claim.group, Observation { status, changed_at_ms, as_of_ms, muted: false }));
-                }
-            }
-            _ => {}
-        }
-        told
-    }
-
-    /// Other rules for hints, to measure them.
-    fn limit_hint(&self, told: &mut Evidence, now_ms: i64) {
-        if let Some(age_ms) = self.wiring.hint_age_ms {
-            told.claim.take_if(|claim| now_ms - claim.at_ms > age_ms);
-            let seen = told.latest_change_ms;
-            if let Some(claim) =
-                told.claim.as_mut().filter(|claim| seen.is_none_or(|seen| seen < claim.at_ms))
-            {
-                claim.at_ms = claim.at_ms.max(now_ms - HINT_AGE_LIMIT_MS);
-            }
-        }
-        if let (Some(past_ms), Some(as_of_ms)) = (self.wiring.seen_past_ms, told.complete_as_of_ms) {
-            told.latest_change_ms = told.latest_change_ms.max(Some(as_of_ms - past_ms));
-        }
-    }
-
-    /// The record without what a scheduled run overwrites, where that bug is planted.
-    fn forget(&self, breaker: Breaker, evidence: &Evidence, job: &Job) -> Breaker {
-        if self.plant != Some(Plant::ReconcilePlainSet) || job.origin != Origin::Tick {
-            return breaker;
-        }
-        let Ok(mut record) = serde_json::to_value(&breaker) else { return breaker };
-        if let Some(signals) = record.get_mut("signals").and_then(serde_json::Value::as_object_mut) {
-            for (tags, _) in &evidence.groups {
-                signals.remove(&format!("{}|{tags}", evidence.monitor_id));
-            }
-        }
-        serde_json::from_value(record).unwrap_or(breaker)
-    }
 }
 
 struct OwnedPlan {
-    targets: Vec<(BreakerId, (Declaration, Evidence))>,
+    targets: Vec<(BreakerId, (Policy, Evidence))>,
     seen: Option<(u64, u64, MonitorSeen)>,
-}
-
-/// Lets arrival decide between two reads that are equally new.
-fn break_ties(plant: Plant, told: &mut Evidence, before: &Breaker) {
-    let monitor_id = told.monitor_id;
-    let ties = |tags: &Tags, seen: &Observation| {
-        let stored = before
-            .signals()
-            .iter()
-            .find(|(id, _)| id.monitor_id == monitor_id && id.group == tags.to_string());
-        stored.is_some_and(|(_, signal)| {
-            let latest = &signal.latest;
-            latest.changed_at_ms == seen.changed_at_ms
-                && latest.as_of_ms == seen.as_of_ms
-                && latest.status != seen.status
-        })
-    };
-    match plant {
-        Plant::TiesByArrival => {
-            told.groups
-                .iter_mut()
-                .filter(|(tags, seen)| ties(tags, seen))
-                .for_each(|(_, seen)| seen.as_of_ms += 1);
-        }
-        _ => told.groups.retain(|(tags, seen)| !ties(tags, seen)),
-    }
 }

@@ -12,6 +12,14 @@ use cutout_flags::{
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, VecDeque};
 
+/// What a store shows its readers.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) epoch: Option<&'a Epoch>,
+    pub(crate) rev: u64,
+    pub(crate) flags: &'a BTreeMap<BreakerId, Published>,
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Record {
     /// None until the first write.
@@ -79,9 +87,13 @@ impl ModelStore {
             return false;
         }
         self.lives += 1;
-        let epoch = Epoch::from_stored(format!("life-{}", self.lives));
-        self.data.life = Some(Life { epoch, rev: 0, pause: None });
+        self.begin(Epoch::from_stored(format!("life-{}", self.lives)));
         true
+    }
+
+    /// Begins a new life under this epoch.
+    pub(crate) fn begin(&mut self, epoch: Epoch) {
+        self.data.life = Some(Life { epoch, rev: 0, pause: None });
     }
 
     pub(crate) fn set_pause(&mut self, pause: Option<Pause>) {
@@ -124,6 +136,11 @@ impl ModelStore {
 
     pub(crate) fn flags(&self) -> &BTreeMap<BreakerId, Published> {
         &self.data.flags
+    }
+
+    /// What a reader is shown now.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        Shown { epoch: self.epoch(), rev: self.rev(), flags: self.flags() }
     }
 
     /// Compares and sets. False: somebody else wrote between.

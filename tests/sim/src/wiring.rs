@@ -11,7 +11,7 @@ pub(crate) enum Plain {
     Fetch,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wiring {
     /// Whether callbacks hold the hint.
     pub(crate) hint: bool,
@@ -37,7 +37,7 @@ pub(crate) const WHOLE: Wiring = Wiring {
     plain: None,
     hint_age_ms: None,
     seen_past_ms: None,
-    rereads: 0,
+    rereads: 2,
 };
 
 impl Wiring {

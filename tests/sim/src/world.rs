@@ -6,27 +6,24 @@
 use crate::caller::Caller;
 use crate::checker::{self, Verdict, broken};
 use crate::dice::{Dice, Stream};
-use crate::history::{self, History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault, whole_secs};
+use crate::handlers::Rig;
+use crate::history::{History, Ordering as Ordered, READ_LAG_MAX_MS, START_MS, StoreFault};
 use crate::plants::Plant;
 use crate::score::Score;
 use crate::service::{Decided, Job, Origin, What};
 use crate::shadow;
 use crate::store::ModelStore;
 use crate::wiring::{Plain, Wiring};
-use cutout_core::report::{CALLBACK_SCHEMA, Group, Monitor, Notified, Reason, Report};
-use cutout_core::{Act, BreakerId, Callback, Declaration, Declared, Order, Pause};
-use jiff::Timestamp;
+use cutout_core::{Act, BreakerId, Declaration, Declared, Order, Pause};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// When AWS invokes the function again after a failure, after the first and the second.
-const RETRY_AFTER_MS: [i64; 2] = [60_000, 120_000];
 /// The period that convergence is measured by where there is no scheduled run.
 pub(crate) const PERIOD_MS: i64 = 60_000;
 /// How long the last report may take on its way.
 const SLACK_MS: i64 = 8_000;
-/// How long the function waits before it reads again what did not agree.
-const REREAD_EVERY_MS: i64 = 5_000;
+/// When an instance sweeps again what it could not write.
+const SWEEP_AGAIN_MS: i64 = 200;
 /// How often an instance reads and decides one callback.
 const ROUNDS_MAX: u8 = 16;
 
@@ -102,6 +99,8 @@ pub(crate) enum Event {
     Order(Ordered),
     ReplicaFallsBehind,
     StoreFault(StoreFault),
+    /// An instance of the service starts again.
+    Start(usize),
     /// All must be right.
     Converged,
 }
@@ -143,14 +142,16 @@ pub(crate) struct World<'a> {
     pub(crate) now_ms: i64,
     queue: BinaryHeap<Planned>,
     planned: u64,
-    caller: Option<Caller>,
+    pub(crate) caller: Option<Caller>,
     /// What people ordered that is in force, as every instance remembers it.
     pub(crate) ordered: BTreeMap<BreakerId, shadow::Ordered>,
     pause: Option<Pause>,
     pub(crate) score: Option<Score>,
     trace: Option<Vec<String>>,
     /// Until when ticks and polls go on.
-    until_ms: i64,
+    pub(crate) until_ms: i64,
+    /// The real service and followers, where they live this history.
+    pub(crate) rig: Option<Box<Rig>>,
 }
 
 /// How a history ended.
@@ -184,45 +185,64 @@ pub(crate) struct Wanted {
 
 /// Lives a history.
 pub(crate) fn live(history: &History, wiring: Wiring, plant: Option<Plant>, wanted: Wanted) -> Lived {
-    let declarations = crate::service::declarations(history, plant);
-    let kept = history.caller.as_ref().map_or(10_000, |caller| caller.kept);
-    let Some(store) = ModelStore::new(Declared::new(0, &declarations), kept) else {
+    let Some(mut world) = World::new(history, wiring, plant, wanted) else {
         let verdict = broken("setup", "a memory store gives no snapshot");
         return Lived { verdict, tally: Tally::default(), wrong_ms: 0, trace: Vec::new() };
     };
-    let mut world = World {
-        history,
-        wiring,
-        plant,
-        declarations,
-        store,
-        dice: Dice::new(history.seed, Stream::Way),
-        tally: Tally::default(),
-        now_ms: START_MS,
-        queue: BinaryHeap::new(),
-        planned: 0,
-        caller: history.caller.as_ref().map(|_| Caller::new()),
-        ordered: BTreeMap::new(),
-        pause: None,
-        score: wanted.score.then(|| Score::new(history)),
-        trace: wanted.trace.then(Vec::new),
-        until_ms: history.quiet_ms
-            + READ_LAG_MAX_MS
-            + PERIOD_MS
-            + history.vanish_ms
-            + history.profile.rest_ms
-            + SLACK_MS,
-    };
-    world.store.compares = plant != Some(Plant::NoCompareAndSet);
     world.plan_history();
     let verdict = world.run();
-    world.tally.snapshots += world.caller.as_ref().map_or(0, |caller| caller.snapshots);
-    let wrong_ms = world.score.as_mut().map_or(0, |score| score.end(world.now_ms));
-    Lived { verdict, tally: world.tally, wrong_ms, trace: world.trace.unwrap_or_default() }
+    world.end(verdict)
+}
+
+impl<'a> World<'a> {
+    /// A world in which nothing is planned yet.
+    pub(crate) fn new(
+        history: &'a History,
+        wiring: Wiring,
+        plant: Option<Plant>,
+        wanted: Wanted,
+    ) -> Option<World<'a>> {
+        let declarations = crate::planted::declarations(history, plant);
+        let kept = history.caller.as_ref().map_or(10_000, |caller| caller.kept);
+        let store = ModelStore::new(Declared::new(0, &declarations), kept)?;
+        let mut world = World {
+            history,
+            wiring,
+            plant,
+            declarations,
+            store,
+            dice: Dice::new(history.seed, Stream::Way),
+            tally: Tally::default(),
+            now_ms: START_MS,
+            queue: BinaryHeap::new(),
+            planned: 0,
+            caller: history.caller.as_ref().map(|_| Caller::new()),
+            ordered: BTreeMap::new(),
+            pause: None,
+            score: wanted.score.then(|| Score::new(history)),
+            trace: wanted.trace.then(Vec::new),
+            until_ms: history.quiet_ms
+                + READ_LAG_MAX_MS
+                + PERIOD_MS
+                + history.vanish_ms
+                + history.profile.rest_ms
+                + SLACK_MS,
+            rig: None,
+        };
+        world.store.compares = plant != Some(Plant::NoCompareAndSet);
+        Some(world)
+    }
+
+    /// What came of it.
+    pub(crate) fn end(mut self, verdict: Verdict) -> Lived {
+        self.tally.snapshots += self.caller.as_ref().map_or(0, |caller| caller.snapshots);
+        let wrong_ms = self.score.as_mut().map_or(0, |score| score.end(self.now_ms));
+        Lived { verdict, tally: self.tally, wrong_ms, trace: self.trace.unwrap_or_default() }
+    }
 }
 
 impl World<'_> {
-    fn plan_history(&mut self) {
+    pub(crate) fn plan_history(&mut self) {
         let history = self.history;
         for (nth, note) in history.notes.iter().enumerate() {
             for copy_ms in &note.copies_ms {
@@ -273,10 +293,21 @@ impl World<'_> {
         self.queue.push(Planned { at_ms, nth: self.planned, event });
     }
 
+    /// When the next event is due; none: all is done.
+    pub(crate) fn next_ms(&self) -> Option<i64> {
+        self.queue.peek().map(|planned| planned.at_ms)
+    }
+
+    /// Lets the next event happen.
+    pub(crate) fn step(&mut self) -> Verdict {
+        let Some(Planned { at_ms, event, .. }) = self.queue.pop() else { return Ok(()) };
+        self.now_ms = self.now_ms.max(at_ms);
+        self.handle(event)
+    }
+
     fn run(&mut self) -> Verdict {
-        while let Some(Planned { at_ms, event, .. }) = self.queue.pop() {
-            self.now_ms = self.now_ms.max(at_ms);
-            self.handle(event)?;
+        while self.next_ms().is_some() {
+            self.step()?;
             if let Some(mut score) = self.score.take() {
                 score.look(self);
                 self.score = Some(score);
@@ -291,14 +322,23 @@ impl World<'_> {
             Event::Attempt { note, nth } => self.attempt(note, nth),
             Event::Reread { note, left } => self.reread(note, left),
             Event::Tick => self.tick(),
-            Event::Inventory { monitor_ids, as_of_ms } => self.inventory(&monitor_ids, as_of_ms),
+            Event::Inventory { monitor_ids, as_of_ms } => self.inventory(monitor_ids, as_of_ms),
+            Event::Read(job) if self.rig.is_some() => return self.post(job),
             Event::Read(job) => return self.read(job),
             Event::Commit(job, decided) => return self.commit(job, *decided),
             Event::Timer(id) => self.timer(id),
+            Event::Sweep if self.history.store_is_away(self.now_ms) => {
+                self.plan(self.now_ms + SWEEP_AGAIN_MS, Event::Sweep);
+            }
             Event::Sweep => self.sweep(),
             Event::Poll { own } => return self.poll(own),
+            Event::Order(order) if self.rig.is_some() => self.give_order(order),
             Event::Order(order) => return self.order(order),
-            Event::ReplicaFallsBehind => self.store.mark_replica(),
+            Event::Start(instance) => self.start_instance(instance),
+            Event::ReplicaFallsBehind => {
+                self.store.mark_replica();
+                self.rig.iter().for_each(|rig| rig.disk.mark_replica());
+            }
             Event::StoreFault(fault) => self.store_fault(fault),
             Event::Converged => return self.converged(),
         }
@@ -313,118 +353,6 @@ impl World<'_> {
     /// The store's clock.
     pub(crate) fn store_ms(&self) -> i64 {
         self.now_ms + self.history.store_skew_ms
-    }
-
-    fn attempt(&mut self, nth_note: usize, nth: usize) {
-        let history = self.history;
-        let note = &history.notes[nth_note];
-        if self.fails(history.profile.attempt_fails) {
-            self.trace(|| format!("function: invocation {nth} for message {nth_note} fails"));
-            return self.fail(Origin::Note { note: nth_note, nth, whole: true });
-        }
-        let took_ms = self.dice.ms(50..=1_500);
-        let read_fails = self.fails(history.profile.read_fails);
-        let report = match self.wiring.report && !read_fails {
-            true => self.report(note.monitor, self.now_ms + took_ms),
-            false => None,
-        };
-        let gone = history.monitors[note.monitor].gone_ms.is_some_and(|gone_ms| self.now_ms >= gone_ms);
-        let told = self.wiring.hint || self.wiring.plain.is_some();
-        let origin = Origin::Note { note: nth_note, nth, whole: report.is_some() || !self.wiring.report };
-        if (gone && self.wiring.report) || (report.is_none() && !told) {
-            return self.fail(origin);
-        }
-        let tags = note.group.map(|group| history.monitors[note.monitor].groups[group].tags.clone());
-        let notified = told.then(|| Notified { at: at(note.at_ms), transition: note.transition, tags });
-        let callback = callback(Reason::Notification, history.monitors[note.monitor].id, notified, report);
-        let arrives_ms = self.now_ms + took_ms + self.way_ms();
-        let agrees = callback.shows_what_was_told();
-        self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), origin))));
-        if !agrees && self.wiring.rereads > 0 {
-            self.plan(
-                self.now_ms + REREAD_EVERY_MS,
-                Event::Reread { note: nth_note, left: self.wiring.rereads },
-            );
-        }
-    }
-
-    /// The function looks again whether the report shows by now what the message tells, and sends it then.
-    fn reread(&mut self, nth_note: usize, left: usize) {
-        let note = &self.history.notes[nth_note];
-        let took_ms = self.dice.ms(50..=1_500);
-        let Some(report) = self.report(note.monitor, self.now_ms + took_ms) else { return };
-        let monitor = &self.history.monitors[note.monitor];
-        let tags = note.group.map(|group| monitor.groups[group].tags.clone());
-        let notified = Some(Notified { at: at(note.at_ms), transition: note.transition, tags });
-        let callback = callback(Reason::Notification, monitor.id, notified, Some(report));
-        if callback.shows_what_was_told() {
-            let arrives_ms = self.now_ms + took_ms + self.way_ms();
-            self.plan(arrives_ms, Event::Read(Box::new(Job::new(What::Callback(callback), Origin::Nobody))));
-        } else if left > 1 {
-            self.plan(self.now_ms + REREAD_EVERY_MS, Event::Reread { note: nth_note, left: left - 1 });
-        }
-    }
-
-    /// How long a callback takes from the function into the service's hands.
-    fn way_ms(&mut self) -> i64 {
-        let slow = self.fails(self.history.profile.slow_write);
-        if slow { self.dice.ms(300..=33_000) } else { self.dice.ms(10..=300) }
-    }
-
-    /// The monitor as Datadog answers at `at_ms`; none if it is gone.
-    fn report(&mut self, monitor: usize, at_ms: i64) -> Option<Report> {
-        let lags = self.dice.permille(self.history.profile.read_lags);
-        let lag_ms = if lags { self.dice.ms(0..=READ_LAG_MAX_MS) } else { 0 };
-        self.report_as_of(monitor, at_ms, at_ms - lag_ms)
-    }
-
-    fn report_as_of(&self, monitor: usize, at_ms: i64, shows_ms: i64) -> Option<Report> {
-        read_of(&self.history.monitors[monitor], at_ms, shows_ms)
-    }
-
-    /// A scheduled run.
-    fn tick(&mut self) {
-        let Some(period_ms) = self.wiring.period_ms.filter(|_| self.plant != Some(Plant::ReconcileOff))
-        else {
-            return;
-        };
-        if self.now_ms + period_ms <= self.until_ms {
-            self.plan(self.now_ms + period_ms, Event::Tick);
-        }
-        if self.fails(self.history.profile.attempt_fails) {
-            self.trace(|| "function: the scheduled run fails".to_owned());
-            return;
-        }
-        let listed_ms = self.now_ms + self.dice.ms(100..=1_500);
-        let lags = self.dice.permille(self.history.profile.read_lags);
-        let shows_ms = listed_ms - if lags { self.dice.ms(0..=READ_LAG_MAX_MS) } else { 0 };
-        let cut_short = self.fails(self.history.profile.read_fails);
-        let mut monitor_ids = Vec::new();
-        for (nth, monitor) in self.history.monitors.iter().enumerate() {
-            if cut_short && nth == 1 {
-                break;
-            }
-            let Some(report) = self.report_as_of(nth, listed_ms, shows_ms) else { continue };
-            monitor_ids.push(monitor.id);
-            let arrives_ms = listed_ms + self.way_ms();
-            let what = What::Callback(callback(Reason::Reconcile, monitor.id, None, Some(report)));
-            self.plan(arrives_ms, Event::Read(Box::new(Job::new(what, Origin::Tick))));
-        }
-        if !cut_short && self.history.profile.rich {
-            let as_of_ms = whole_secs(self.now_ms);
-            self.plan(listed_ms + 400, Event::Inventory { monitor_ids, as_of_ms });
-        }
-    }
-
-    fn inventory(&mut self, monitor_ids: &[u64], as_of_ms: i64) {
-        if self.history.in_outage(self.now_ms) || self.history.store_is_away(self.now_ms) {
-            return;
-        }
-        let missing = self.store.monitors().filter(|(id, seen)| seen.managed && !monitor_ids.contains(id));
-        for monitor_id in missing.map(|(id, _)| id).collect::<Vec<_>>() {
-            let job = Job::new(What::Gone { monitor_id, as_of_ms }, Origin::Tick);
-            self.plan(self.now_ms, Event::Read(Box::new(job)));
-        }
     }
 
     fn read(&mut self, job: Box<Job>) -> Verdict {
@@ -461,6 +389,7 @@ impl World<'_> {
         if self.fails(self.history.profile.crash) || self.history.store_is_away(self.now_ms) {
             self.tally.crashes += 1;
             self.trace(|| format!("service: crashes before it writes {job}"));
+            self.sweep_again(&job);
             self.fail(job.origin);
             return Ok(());
         }
@@ -469,6 +398,7 @@ impl World<'_> {
             self.tally.conflicts += 1;
             job.rounds += 1;
             self.trace(|| format!("service: another was first, again: {job}"));
+            self.sweep_again(&job);
             let again_ms = self.now_ms + self.dice.ms(0..=10);
             self.plan(again_ms, Event::Read(job));
             return Ok(());
@@ -480,6 +410,13 @@ impl World<'_> {
             return Ok(());
         }
         self.answer(&job, &decided)
+    }
+
+    /// What time has brought and could not be written is looked at again, with all else.
+    fn sweep_again(&mut self, job: &Job) {
+        if let What::Timer = job.what {
+            self.plan(self.now_ms + SWEEP_AGAIN_MS, Event::Sweep);
+        }
     }
 
     /// A person orders something, at one instance; gives up if the store is away.
@@ -502,6 +439,11 @@ impl World<'_> {
                 self.pause = Some(pause.clone());
                 self.store.set_pause(Some(pause));
                 self.plan(self.now_ms + 5, Event::Sweep);
+                if let Some(for_ms) = for_ms {
+                    // Instances look at what a pause held back when it ends by its time.
+                    let late_ms = self.dice.ms(250..=500);
+                    self.plan(self.now_ms + for_ms + late_ms, Event::Sweep);
+                }
             }
             Ordered::Resume => {
                 self.pause = None;
@@ -549,22 +491,18 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The attempt is an error: AWS tries again, three times in all. A scheduled run does not.
-    fn fail(&mut self, origin: Origin) {
-        let Origin::Note { note, nth, .. } = origin else { return };
-        self.tally.failed_attempts += 1;
-        if let Some(wait_ms) = RETRY_AFTER_MS.get(nth) {
-            self.plan(self.now_ms + wait_ms, Event::Attempt { note, nth: nth + 1 });
-        }
-    }
-
     fn store_fault(&mut self, fault: StoreFault) {
         self.tally.losses += 1;
         self.trace(|| format!("store: {fault:?}"));
+        self.remember_orders(fault);
         match fault {
-            StoreFault::Lost => self.store.lose(),
+            StoreFault::Lost => {
+                self.store.lose();
+                self.rig.iter_mut().for_each(|rig| rig.lose());
+            }
             StoreFault::Failover { .. } => {
                 self.store.fail_over();
+                self.rig.iter_mut().for_each(|rig| rig.fail_over());
                 self.caller.iter_mut().for_each(Caller::disconnect);
             }
         }
@@ -580,7 +518,7 @@ impl World<'_> {
 
     /// Plans to look at a breaker when time brings something, by the store's clock.
     pub(crate) fn plan_timer(&mut self, id: BreakerId, at_ms: i64) {
-        if self.plant != Some(Plant::NoTimers) {
+        if self.rig.is_none() && self.plant != Some(Plant::NoTimers) {
             let true_ms = at_ms - self.history.store_skew_ms;
             let at_ms = true_ms.max(self.now_ms) + self.dice.ms(0..=500);
             self.plan(at_ms, Event::Timer(id));
@@ -589,7 +527,7 @@ impl World<'_> {
 
     /// Lets the caller see what was published.
     pub(crate) fn plan_poll(&mut self) {
-        if let Some(plan) = &self.history.caller {
+        if let Some(plan) = self.history.caller.as_ref().filter(|_| self.caller.is_some()) {
             let at_ms = self.now_ms + self.dice.ms(5..=plan.slow_ms);
             self.plan(at_ms, Event::Poll { own: false });
         }
@@ -612,6 +550,9 @@ impl World<'_> {
     }
 
     fn converged(&mut self) -> Verdict {
+        if self.rig.is_some() {
+            return self.all_is_right();
+        }
         if self.wiring.is_whole() {
             checker::converged(self.history, &self.store, self.now_ms)?;
             self.poll(false)?;
@@ -635,48 +576,6 @@ impl World<'_> {
             }
         }
     }
-}
-
-/// What a read that is answered at `at_ms` shows of a monitor, if it shows how it was at `shows_ms`; none: it is gone.
-pub(crate) fn read_of(truth: &history::Monitor, at_ms: i64, shows_ms: i64) -> Option<Report> {
-    if truth.gone_ms.is_some_and(|gone_ms| shows_ms >= gone_ms) {
-        return None;
-    }
-    let groups = truth.groups.iter().filter_map(|group| {
-        let shows = group.at(shows_ms)?;
-        Some(Group {
-            name: String::new(),
-            tags: group.tags.clone(),
-            status: shows.status.clone(),
-            changed_at: shows.changed_ms.map(at),
-            muted: shows.muted,
-        })
-    });
-    let groups = groups.collect();
-    Some(Report { as_of: at(whole_secs(at_ms)), monitor: Monitor::default(), groups })
-}
-
-pub(crate) fn callback(
-    reason: Reason,
-    monitor_id: u64,
-    notified: Option<Notified>,
-    report: Option<Report>,
-) -> Callback {
-    Callback {
-        schema: CALLBACK_SCHEMA.to_owned(),
-        source: String::new(),
-        reason,
-        to: String::new(),
-        event_id: None,
-        monitor_id,
-        notified,
-        report,
-        event: None,
-    }
-}
-
-pub(crate) fn at(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or_default()
 }
 
 impl World<'_> {

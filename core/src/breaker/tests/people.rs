@@ -103,6 +103,12 @@ fn what_was_lost_is_restored_unless_a_person_has_decided_again_or_it_is_over() {
     assert_eq!(decided.obey(&policy(), &restore(100), None, T0 + 50_000), []);
     assert_eq!(decided.state(), State::Closed);
 
+    // Two instances bring the same override back, and between them a person ends it.
+    assert_eq!(lost.obey(&policy(), &restore(100), None, T0 + 51_000), []);
+    lost.obey(&policy(), &order(Act::Clear), None, T0 + 52_000);
+    assert_eq!(lost.obey(&policy(), &restore(100), None, T0 + 53_000), []);
+    assert_eq!(lost.forced(), None);
+
     let mut over = Breaker::new(T0);
     over.obey(&policy(), &restore(40), None, T0 + 50_000);
     assert_eq!((over.state(), over.forced()), (State::Closed, None));
