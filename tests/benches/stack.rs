@@ -75,34 +75,37 @@ async fn requests(url: &str) {
         let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
         bank.map(str::to_owned).into_iter().collect()
     };
-    let whole = ClientBuilder::new(plain()).with(cutout::reqwest::protect(&upstream).key(by_header)).build();
-    let bare = plain();
+    let whole = cutout::reqwest::protect(&upstream).key(by_header);
+    let once = whole.clone().retry_with(|_| None);
+    println!("a GET on loopback, {LANES} at a time, {PAIRS} pairs of rounds of {REQUESTS} for each line");
+    println!("{:<34} {:>12} {:>12} {:>8}", "", "bare, 1/s", "with it, 1/s", "cost");
+    let empty = ClientBuilder::new(plain()).build();
+    pairs("reqwest-middleware, none in it", &plain(), &empty, url).await;
+    pairs("the stack, no copy for retries", &plain(), &ClientBuilder::new(plain()).with(once).build(), url)
+        .await;
+    pairs("the whole stack", &plain(), &ClientBuilder::new(plain()).with(whole).build(), url).await;
+    println!("cost: median of the pairs' ratios; <= 5 % is wanted of the whole stack\n");
+}
+
+async fn pairs(what: &str, bare: &reqwest::Client, with: &ClientWithMiddleware, url: &str) {
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for pair in 0..=PAIRS {
         // Each is the first one in every other pair.
-        let first = if pair % 2 == 0 { Some(round_bare(&bare, url).await) } else { None };
-        let stack = round_whole(&whole, url).await;
+        let first = if pair % 2 == 0 { Some(round_bare(bare, url).await) } else { None };
+        let with = round_whole(with, url).await;
         let bare = match first {
             Some(first) => first,
-            None => round_bare(&bare, url).await,
+            None => round_bare(bare, url).await,
         };
         // The first pair opens the connections.
         if pair > 0 {
-            ratios.push(bare / stack);
-            rates.push((1.0 / bare, 1.0 / stack));
+            ratios.push(bare / with);
+            rates.push((1.0 / bare, 1.0 / with));
         }
     }
     rates.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (bare, stack) = rates[PAIRS / 2];
-    let median = median(&mut ratios);
-    println!("a GET on loopback, {LANES} at a time, {PAIRS} pairs of rounds of {REQUESTS}");
-    println!("{:<34} {bare:>10.0} requests/s", "bare reqwest");
-    println!("{:<34} {stack:>10.0} requests/s", "the whole stack, in the same pair");
-    println!(
-        "{:<34} {:>10.1} % (median of the pairs' ratios; <= 5 % is wanted)\n",
-        "cost",
-        (1.0 - median) * 100.0
-    );
+    let (bare, with) = rates[PAIRS / 2];
+    println!("{what:<34} {bare:>12.0} {with:>12.0} {:>6.1} %", (1.0 - median(&mut ratios)) * 100.0);
 }
 
 /// Seconds for one request.

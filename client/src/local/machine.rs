@@ -103,7 +103,8 @@ impl Machine {
                 None
             }
             State::Trying { under_way, succeeded } => {
-                self.state = State::Trying { under_way: under_way - 1, succeeded: succeeded + 1 };
+                self.state =
+                    State::Trying { under_way: under_way.saturating_sub(1), succeeded: succeeded + 1 };
                 None
             }
         }
