@@ -12,6 +12,7 @@
 use arc_swap::ArcSwap;
 use cutout::{Breaker, FakeClient, Family};
 use failsafe::CircuitBreaker as _;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -48,7 +49,7 @@ fn contestant<'a>(name: &'static str, ask: impl Fn(usize) -> bool + Send + Sync 
         Box::new(move |order| {
             order.iter().for_each(|key| {
                 black_box(ask(*key as usize));
-            })
+            });
         }),
     )
 }
@@ -103,8 +104,9 @@ fn held(size: usize, threads: usize) {
 /// From a name to an answer.
 fn by_name(size: usize, threads: usize) {
     type Map = HashMap<Box<str>, Arc<AtomicBool>, foldhash::fast::RandomState>;
+    type Seen = arc_swap::Cache<Arc<ArcSwap<Map>>, Arc<Map>>;
     thread_local! {
-        static CACHE: std::cell::RefCell<Option<arc_swap::Cache<Arc<ArcSwap<Map>>, Arc<Map>>>> = const { std::cell::RefCell::new(None) };
+        static CACHE: RefCell<Option<Seen>> = const { RefCell::new(None) };
     }
     let keys = keys(size);
     let names: Vec<String> = keys.iter().map(|key| format!("bank-charge/{key}")).collect();

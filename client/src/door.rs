@@ -128,7 +128,7 @@ impl<Q, A, E> Protection<Q, A, E> {
                     _ => return last.unwrap_or_else(|| Err(not_sent.into())),
                 },
             };
-            let left = tries.deadline().saturating_duration_since(Instant::now());
+            let left = one.left();
             let (result, ended) = one.run(carrier.carry(request, left), &judge).await;
             let again = copy.is_some() && tries.again(ended).await;
             let Some(next) = copy.take().filter(|_| again) else { return result };

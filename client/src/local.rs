@@ -166,7 +166,7 @@ impl Local {
 
 impl Ticket<'_> {
     /// Notes how the call ended. Some: that tripped the breaker.
-    pub(crate) fn end(mut self, ended: Ended, took: Duration) -> Option<Why> {
+    pub(crate) fn end(mut self, ended: Ended, took: Duration, now: Instant) -> Option<Why> {
         let failed = match ended {
             Ended::Success => false,
             Ended::Failure | Ended::Timeout => true,
@@ -175,7 +175,8 @@ impl Ticket<'_> {
         self.is_pending = false;
         let slow = self.local.slow_after.is_some_and(|after| took > after);
         let mut machine = self.local.lock();
-        let why = machine.ended(self.generation, window::Mark { failed, slow }, self.local.started.elapsed());
+        let now = now.saturating_duration_since(self.local.started);
+        let why = machine.ended(self.generation, window::Mark { failed, slow }, now);
         self.local.publish(&machine);
         why
     }

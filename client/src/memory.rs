@@ -384,7 +384,7 @@ fn chain(error: &StoreError) -> String {
 mod tests {
     use super::*;
     use crate::breaker::Breaker;
-    use cutout_core::{Flag, State};
+    use cutout_core::{Flag, Mode, State};
     use cutout_flags::{Epoch, Published};
 
     fn update(key: &str, state: Option<State>) -> Update {
@@ -455,6 +455,17 @@ mod tests {
         drop(held);
         (0..2 * (HELD + OPEN)).for_each(|key| drop(handle(&memory, &key.to_string())));
         assert!(memory.cells().by_id.len() <= CELLS_KEPT_MIN, "what is closed again and let go is forgotten");
+    }
+
+    #[test]
+    fn what_is_closed_but_has_more_to_tell_is_not_forgotten_either() {
+        let memory = memory();
+        let mut watched = update("watched", Some(State::Closed));
+        watched.flag.iter_mut().for_each(|published| published.flag.mode = Mode::Watch);
+        memory.update(&[watched]);
+        (0..10 * CELLS_KEPT_MIN).for_each(|key| drop(handle(&memory, &key.to_string())));
+        let known = memory.breakers();
+        assert!(known.len() == 1 && known[0].watch, "{known:?}");
     }
 
     #[test]

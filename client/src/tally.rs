@@ -151,13 +151,15 @@ impl Tally {
             let count = self.calls.ended(ended);
             let new = count.wrapping_sub(told.swap(count, Ordering::Relaxed));
             let labels = || self.labels_of(ended);
-            if new > 0 {
-                metrics::counter!("cutout_client_calls_total", &labels()).increment(new);
+            used |= count > 0;
+            if new == 0 {
+                continue;
             }
+            metrics::counter!("cutout_client_calls_total", &labels()).increment(new);
+            // A latency is noted before its call is counted, so none is left behind.
             self.calls.take_latencies(ended, |seconds, count| {
                 metrics::histogram!("cutout_client_call_seconds", &labels()).record_many(seconds, count);
             });
-            used |= count > 0;
         }
         let in_flight = self.calls.in_flight();
         if used || in_flight > 0 {

@@ -38,6 +38,7 @@ mod sync {
     }
 }
 
+#[allow(clippy::duplicate_mod, reason = "that is the point: the source of production over other atomics")]
 #[path = "cell.rs"]
 mod cell;
 

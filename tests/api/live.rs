@@ -37,6 +37,11 @@ impl Stream {
 
     /// The next event; none: the stream has ended.
     async fn next(&mut self) -> Option<Event> {
+        // Comments that keep the connection alive are no events.
+        tokio::time::timeout(DEADLINE, self.read_event()).await.expect("no event came")
+    }
+
+    async fn read_event(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let field = |name: &str| {
@@ -49,14 +54,12 @@ impl Stream {
                 };
                 let (name, id, data) = (field("event:"), field("id:"), field("data:"));
                 self.read = rest.to_owned();
-                // A comment keeps the connection alive.
                 if !name.is_empty() {
                     return Some(Event { name, id, data: serde_json::from_str(&data).unwrap() });
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await.expect("no event came");
-            self.read += std::str::from_utf8(&chunk.unwrap_or_default()?).unwrap();
+            self.read += std::str::from_utf8(&self.response.chunk().await.unwrap_or_default()?).unwrap();
         }
     }
 
@@ -134,18 +137,23 @@ async fn who_follows_a_store_that_lost_its_data_is_told_to_start_over() {
     let mut stream = Stream::open(&rig, None).await;
     let before = stream.next().await.unwrap();
     rig.redis.as_mut().unwrap().restart();
-    // The loss itself is told, and then the new epoch.
-    let mut after = before.clone();
+    // The loss itself is told, and with the next change the new epoch.
+    let mut after = stream.next_of("reset").await;
+    let answers = async || rig.get(Who::Vic, "/v1/pause").await.status == 200;
+    crate::rig::until("the store answers again", answers).await;
+    rig.say(MONITOR, &[("0002", "Alert")]).await;
     while after.data["epoch"] == before.data["epoch"] {
         after = stream.next_of("reset").await;
     }
-    rig.say(MONITOR, &[("0002", "Alert")]).await;
-    assert_eq!(stream.flag().await, pair("bank-charge/0002", "open"));
+    rig.say(MONITOR, &[("0003", "Alert")]).await;
+    while stream.flag().await != pair("bank-charge/0003", "open") {}
 }
 
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
-    let ends = Timestamp::now() + 2.seconds();
+    // Its building is not to eat up the time.
+    let _ = cutout_tests::binaries::binary("cutout-service");
+    let ends = Timestamp::now() + 10.seconds();
     let operators = canary::operators().replace("2999-01-01", &ends.to_string());
     let rig = Rig::start_with(Kept::Memory, &[("CUTOUT_OPERATORS", &operators)]).await;
     let mut stream = Stream::open(&rig, None).await;

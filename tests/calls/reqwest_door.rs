@@ -6,6 +6,7 @@ use cutout::http::Idempotent;
 use cutout::{CallError, Retries, Upstream, UpstreamBuilder};
 use cutout_core::Policy;
 use cutout_tests::doubles::{Answer, Double};
+use cutout_tests::process::PATIENCE;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -99,7 +100,8 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
         }
     });
     let answer = client.get(url).send().await.unwrap();
-    let error = answer.bytes().await.unwrap_err();
+    let read = tokio::time::timeout(PATIENCE, answer.bytes()).await.expect("the body's time is bounded");
+    let error = read.unwrap_err();
     assert!(error.is_timeout(), "{error}");
 }
 

@@ -127,7 +127,8 @@ async fn a_refusal_does_not_wait_for_a_service_that_is_not_ready() {
         cutout::tower::protect(&upstream(&world, |it| it)).key(|bank: &&str| vec![(*bank).to_owned()]);
     let mut service = protection.layer(never);
     let started = tokio::time::Instant::now();
-    let error = service.ready().await.unwrap().call("0001").await.unwrap_err();
+    let ready = tokio::time::timeout(ms(1), service.ready()).await.expect("it asks its breaker first");
+    let error = ready.unwrap().call("0001").await.unwrap_err();
     assert!(matches!(cutout::tower::told(&error), Some(CallError::Refused(_))));
     let error = service.ready().await.unwrap().call("0002").await.unwrap_err();
     assert!(

@@ -5,7 +5,8 @@
 #[allow(dead_code, reason = "shared with the tests of the client")]
 mod world;
 
-use cutout_core::{Act, Forced, Hold, Mode, Policy};
+use cutout_core::{Act, BreakerId, Declared, Flag, Forced, Hold, Mode, Policy};
+use cutout_flags::{Epoch, FlagTable, MemoryStore, Meta, Published, Snapshot, Store};
 use world::World;
 
 const ASKED: u64 = 1_000;
@@ -67,4 +68,42 @@ async fn no_answer_allocates() {
     held.hold = Some(Hold::Paused);
     held.reported("Alert").await;
     assert_eq!(allocations(&held.bank), 0, "held");
+}
+
+/// Keys of the figures of bytes.
+const KEYS: usize = 100_000;
+/// The most that one breaker may take, in bytes asked of the allocator; what the allocator adds is shown by `cargo bench -p cutout`.
+const BYTES_MAX: usize = 150;
+
+fn bytes_each(run: impl FnOnce()) -> usize {
+    usize::try_from(allocation_counter::measure(run).bytes_current).unwrap() / KEYS
+}
+
+#[tokio::test]
+async fn a_breaker_takes_few_bytes_though_there_are_very_many() {
+    let fake = cutout::FakeClient::new(["bank-charge"]);
+    let (client, keys) = (fake.client(), (0..KEYS).map(|key| format!("{key:06}")).collect::<Vec<_>>());
+    let mut handles = Vec::with_capacity(KEYS);
+    let kept = bytes_each(|| {
+        handles.extend(keys.iter().map(|key| client.breaker("bank-charge", &[key]).unwrap()));
+    });
+    let held = kept + size_of::<cutout::Breaker>();
+    assert!(held <= BYTES_MAX, "{held} bytes for a handle and what the client keeps for it");
+
+    // All of them have a flag in the store, which says closed: nothing more in the client, a little in its follower.
+    let empty = MemoryStore::new().snapshot().await.unwrap();
+    let epoch = Epoch::random();
+    let flag = |key: &String| {
+        let published = Published { v: 1, epoch: epoch.clone(), rev: 1, flag: Flag::default() };
+        (BreakerId::new("bank-charge", &[key]), published)
+    };
+    let mut table = FlagTable::default();
+    let followed = bytes_each(|| {
+        let meta = Meta { epoch: epoch.clone(), rev: 1, declared: Declared::default(), pause: None };
+        let flags = keys.iter().map(flag).collect();
+        let snapshot = Snapshot { meta: Some(meta), flags, ..empty };
+        assert_eq!(table.snapshot(snapshot, 0).len(), KEYS);
+    });
+    assert!(followed <= BYTES_MAX, "{followed} bytes for a closed flag that is followed");
+    println!("{held} bytes for a breaker that is held, {followed} for a flag that is followed");
 }

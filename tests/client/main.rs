@@ -7,6 +7,7 @@ mod classes;
 mod counted;
 mod fake;
 mod family;
+mod flips;
 mod listeners;
 mod silence;
 mod start;

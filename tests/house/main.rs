@@ -25,9 +25,10 @@ const IMPORTS: [(&str, &[&str]); 8] = [
 const TESTS: [&str; 2] = ["cutout-tests", "cutout-sim"];
 
 /// Crates that belong to named rooms alone.
-const OWNERS: [(&str, &[&str]); 4] = [
+const OWNERS: [(&str, &[&str]); 5] = [
     ("redis", &["cutout-flags"]),
     ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
+    ("reqwest-middleware", &["cutout"]),
     ("axum", &["cutout-service", "cutout-cli"]),
     ("lambda_runtime", &["cutout-lambda"]),
 ];

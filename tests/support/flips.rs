@@ -10,6 +10,9 @@ pub const NAME: &str = "bank-charge";
 /// The key.
 pub const KEY: &str = "0001";
 
+/// Both, as readers find them.
+pub const ID: &str = "bank-charge/0001";
+
 /// Who commits.
 #[derive(Debug)]
 pub struct Flipper {
@@ -39,7 +42,18 @@ impl Flipper {
     /// # Panics
     /// If the store has lost its data.
     pub async fn try_set(&mut self, state: State) -> Result<bool, StoreError> {
-        let flag = Flag { state, since_ms: 1, ..Flag::default() };
+        self.try_publish(Flag { state, since_ms: 1, ..Flag::default() }).await
+    }
+
+    /// Commits a flag as a change.
+    ///
+    /// # Panics
+    /// If the store does not take it.
+    pub async fn publish(&mut self, flag: Flag) {
+        assert!(self.try_publish(flag).await.unwrap(), "somebody else wrote");
+    }
+
+    async fn try_publish(&mut self, flag: Flag) -> Result<bool, StoreError> {
         let write = Write::Breaker {
             id: BreakerId::new(NAME, &[KEY]),
             expected: self.revision,

@@ -4,6 +4,7 @@
 //! The room is tokio's semaphore, which is fair. tower's limit has no bound on those who wait, so the line is counted here.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -48,8 +49,8 @@ pub(super) struct Place<'a> {
 pub(super) enum Full {
     /// No room to wait either.
     AtOnce,
-    /// None became free in time.
-    InVain,
+    /// None became free in so much time.
+    InVain(Duration),
 }
 
 impl Room {
@@ -63,10 +64,11 @@ impl Room {
             return Ok(Place { _permit: permit, waited: false });
         }
         let _waiting = Waiting::new(self, shown).ok_or(Full::AtOnce)?;
+        let asked = Instant::now();
         match tokio::time::timeout_at(deadline, self.places.acquire()).await {
             Ok(Ok(permit)) => Ok(Place { _permit: permit, waited: true }),
             // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(Full::InVain),
+            Ok(Err(_)) | Err(_) => Err(Full::InVain(asked.elapsed())),
         }
     }
 

@@ -73,12 +73,6 @@ impl<'a> Tries<'a> {
         Tries { repeatable: true, ..Tries::once(lane, started) }
     }
 
-    /// Until when the whole call may take.
-    #[cfg(any(feature = "tower", feature = "reqwest"))]
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Asks whoever has a say whether a try may be made, and waits for room.
     pub(crate) async fn enter(&mut self) -> Result<Try<'a>, NotSent> {
         let breaker = self.lane.breaker();
@@ -99,8 +93,11 @@ impl<'a> Tries<'a> {
             Some(Err(retry_after)) => return Err(self.tripped(retry_after)),
         };
         self.begin_retrying();
+        // A look at the clock costs about as much as all the rest of this, so the call's own beginning serves where nothing waited.
+        let has_waited = self.retried > 0 || place.as_ref().is_some_and(|place| place.waited);
+        let began = if has_waited { Instant::now() } else { self.started };
         let in_flight = breaker.calls().stripe().begin();
-        Ok(Try { lane: self.lane, deadline: self.deadline, in_flight, ticket, _place: place })
+        Ok(Try { lane: self.lane, deadline: self.deadline, began, in_flight, ticket, _place: place })
     }
 
     /// Only a call that is made earns the budget anything: what is refused is no traffic that retries may be a share of.
@@ -112,12 +109,14 @@ impl<'a> Tries<'a> {
 
     async fn find_room(&self) -> Result<Option<Place<'a>>, NotSent> {
         let Some(room) = &self.lane.guards().room else { return Ok(None) };
-        let asked = Instant::now();
         let found = room.enter(self.deadline, self.lane.breaker().tally().waiting()).await;
         found.map(Some).map_err(|full| {
             let breaker = self.lane.breaker();
             breaker.calls().stripe().refuse(Ended::Overflow);
-            let waited = (full == Full::InVain).then(|| asked.elapsed());
+            let waited = match full {
+                Full::AtOnce => None,
+                Full::InVain(waited) => Some(waited),
+            };
             let max_concurrent = room.bounds.max_concurrent;
             NotSent::Overflow(Overflow { breaker: breaker.id().clone(), max_concurrent, waited })
         })
@@ -164,12 +163,19 @@ impl<'a> Tries<'a> {
 pub(crate) struct Try<'a> {
     lane: &'a Lane,
     deadline: Instant,
+    began: Instant,
     in_flight: InFlight<'a>,
     ticket: Option<Ticket<'a>>,
     _place: Option<Place<'a>>,
 }
 
 impl Try<'_> {
+    /// What is left of the whole call's time.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(self.began)
+    }
+
     /// Makes the call. Yields its end for the caller, and as it was judged.
     pub(crate) async fn run<T, E, C>(
         self,
@@ -182,13 +188,13 @@ impl Try<'_> {
         let breaker = self.lane.breaker();
         let class = breaker.class();
         let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
-        let started = Instant::now();
-        let (timeout, until) = self.limit(started);
+        let began = self.began;
+        let (timeout, until) = self.limit();
         let result = tokio::time::timeout_at(until, call).instrument(span.clone()).await;
-        let took = started.elapsed();
+        let took = began.elapsed();
         let (result, ended) = match result {
             Err(_) => {
-                let after = until.duration_since(started);
+                let after = until.duration_since(began);
                 let timed_out = TimedOut { breaker: breaker.id().clone(), timeout, after };
                 (Err(CallError::TimedOut(timed_out)), Ended::Timeout)
             }
@@ -206,16 +212,18 @@ impl Try<'_> {
     }
 
     /// Which limit ends this try, and when.
-    fn limit(&self, started: Instant) -> (Timeout, Instant) {
+    fn limit(&self) -> (Timeout, Instant) {
         match self.lane.settings().try_timeout {
-            Some(each) if started + each < self.deadline => (Timeout::Try, started + each),
+            Some(each) if self.began + each < self.deadline => (Timeout::Try, self.began + each),
             _ => (Timeout::Request, self.deadline),
         }
     }
 
     fn end(self, ended: Ended, took: Duration) {
         self.in_flight.end_after(ended, took);
-        let Some(why) = self.ticket.and_then(|ticket| ticket.end(ended, took)) else { return };
+        let Some(why) = self.ticket.and_then(|ticket| ticket.end(ended, took, self.began + took)) else {
+            return;
+        };
         let breaker = self.lane.breaker();
         breaker.tally().aside(Aside::LocalTrip);
         let open_ms = self.lane.settings().local.map(|rules| rules.open_for.as_millis());
