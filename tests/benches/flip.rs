@@ -223,14 +223,11 @@ async fn reconnects() {
             let mut cutter = connection(&redis).await;
             let mut count = 0;
             for _ in 0..3 {
-                let kill = redis::cmd("CLIENT")
-                    .arg("KILL")
-                    .arg("TYPE")
-                    .arg("normal")
-                    .arg("SKIPME")
-                    .arg("yes")
-                    .to_owned();
-                count += kill.query_async::<usize>(&mut cutter).await.unwrap();
+                for kind in ["normal", "pubsub"] {
+                    let mut kill = redis::cmd("CLIENT");
+                    kill.arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes");
+                    count += kill.query_async::<usize>(&mut cutter).await.unwrap();
+                }
                 sleep(Duration::from_millis(fastrand_ms())).await;
             }
             count
