@@ -21,7 +21,7 @@ fn store_at(url: &str) -> Arc<dyn Store> {
 }
 
 /// Waits until the server says so.
-async fn until(server: &RedisServer, what: &str, holds: impl Fn(&RedisServer) -> bool) {
+pub(crate) async fn until(server: &RedisServer, what: &str, holds: impl Fn(&RedisServer) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds(server) {
         assert!(Instant::now() < deadline, "{what}: does not come");
@@ -33,7 +33,8 @@ fn channel_of(term: &Term) -> String {
     format!("{CHANGES}:{}", term.epoch.as_str())
 }
 
-fn subscribed(server: &RedisServer, term: &Term) -> usize {
+/// How many are subscribed to a scope's channel at this node.
+pub(crate) fn subscribed(server: &RedisServer, term: &Term) -> usize {
     let (_, count): (String, usize) = server.ask(&["PUBSUB", "NUMSUB", &channel_of(term)]);
     count
 }
