@@ -13,7 +13,8 @@ for i, wanted in ipairs({'hash', 'hash', 'stream', 'hash', 'hash', 'hash', 'stre
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found .. ' and not a ' .. wanted)
     end
 end
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then
+local epoch, revision, channel = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'revision', 'channel'))
+if epoch ~= ARGV[1] or (revision or '0') ~= ARGV[2] then
     return false
 end
 redis.call('HINCRBY', KEYS[1], 'rev', 0)
@@ -26,12 +27,14 @@ end
 -- Tells a change to those who are subscribed. A writer without rights on the channel leaves it to the stream, and says so. The
 -- epoch is in the name because all databases of a server share its channels.
 local function publish(id, breaker, flag)
-    local channel = KEYS[3] .. ':' .. ARGV[1]
-    local heard = redis.pcall('PUBLISH', channel, id .. '\n' .. breaker .. '\n' .. flag)
+    local name = KEYS[3] .. ':' .. ARGV[1]
+    local heard = redis.pcall('PUBLISH', name, id .. '\n' .. breaker .. '\n' .. flag)
     if type(heard) ~= 'number' then
         redis.call('HDEL', KEYS[1], 'channel')
-    elseif redis.call('HGET', KEYS[1], 'channel') ~= channel then
-        redis.call('HSET', KEYS[1], 'channel', channel)
+        channel = false
+    elseif channel ~= name then
+        redis.call('HSET', KEYS[1], 'channel', name)
+        channel = name
     end
 end
 
