@@ -13,8 +13,7 @@ for i, wanted in ipairs({'hash', 'hash', 'stream', 'hash', 'hash', 'hash', 'stre
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found .. ' and not a ' .. wanted)
     end
 end
-local epoch, revision, channel = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'revision', 'channel'))
-if epoch ~= ARGV[1] or (revision or '0') ~= ARGV[2] then
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then
     return false
 end
 redis.call('HINCRBY', KEYS[1], 'rev', 0)
@@ -23,6 +22,8 @@ redis.call('HINCRBY', KEYS[1], 'rev', 0)
 local function standing_rev(breaker)
     return string.match(redis.call('HGET', KEYS[2], breaker) or '', '"rev":(%d+)')
 end
+
+local channel = redis.call('HGET', KEYS[1], 'channel')
 
 -- Tells a change to those who are subscribed. A writer without rights on the channel leaves it to the stream, and says so. The
 -- epoch is in the name because all databases of a server share its channels.
