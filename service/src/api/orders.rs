@@ -65,7 +65,7 @@ pub(crate) struct PauseBody {
 pub(crate) struct WhyQuery {
     /// Why: it stands in the history.
     #[param(min_length = 1, max_length = 500, pattern = "\\S")]
-    why: String,
+    pub(super) why: String,
 }
 
 /// Which version its sender has seen.
@@ -80,14 +80,14 @@ pub(crate) struct IfMatch {
 
 /// When a decision ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     Never,
     At(Timestamp),
     For { ms: i64 },
 }
 
 impl Until {
-    fn parse(text: &str) -> Result<Until, Problem> {
+    pub(super) fn parse(text: &str) -> Result<Until, Problem> {
         if text == "never" {
             return Ok(Until::Never);
         }
@@ -99,7 +99,7 @@ impl Until {
     }
 
     /// As Unix milliseconds when it is `now_ms`; none: never.
-    fn at_ms(self, now_ms: i64) -> Option<i64> {
+    pub(super) fn at_ms(self, now_ms: i64) -> Option<i64> {
         match self {
             Until::Never => None,
             Until::At(at) => Some(at.as_millisecond()),
@@ -109,14 +109,14 @@ impl Until {
 }
 
 /// The reason that is given.
-fn reason(why: String) -> Result<String, Problem> {
+pub(super) fn reason(why: String) -> Result<String, Problem> {
     let fits = !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS;
     let wrong = || Problem::unprocessable(format!("why is a reason of 1 to {WHY_MAX_CHARS} characters"));
     if fits { Ok(why) } else { Err(wrong()) }
 }
 
 /// What the sender has seen. A weak entity tag, and what is none, match nothing.
-fn caution(headers: &HeaderMap) -> Caution {
+pub(super) fn caution(headers: &HeaderMap) -> Caution {
     let values = headers.get_all(header::IF_MATCH).iter();
     let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let version = |tag: &str| match tag.trim() {
