@@ -149,7 +149,7 @@ impl Fault {
 }
 
 /// A fault of a flag. One that this version cannot read is none: whatever else, calls must flow by the rest of the flag.
-pub(crate) fn readable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Fault>, D::Error> {
+pub(crate) fn readable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Fault>>, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
 }

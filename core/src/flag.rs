@@ -167,7 +167,7 @@ pub struct Flag {
     pub would: Option<State>,
     /// What a person injects into the calls that are admitted; see [`crate::fault`]. One that cannot be read is none.
     #[serde(default, deserialize_with = "fault::readable")]
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
 }
 
 impl Flag {
@@ -226,7 +226,7 @@ impl Flag {
     #[must_use]
     pub fn next_change_ms(&self) -> Option<i64> {
         let stale_at_ms = self.stale_at_ms.filter(|_| self.on_stale != OnStale::Hold);
-        let fault_ends_ms = self.fault.as_ref().map(Fault::ends_ms);
+        let fault_ends_ms = self.fault.as_ref().map(|fault| fault.ends_ms());
         self.next.map(|next| next.at_ms).into_iter().chain(stale_at_ms).chain(fault_ends_ms).min()
     }
 
@@ -434,14 +434,14 @@ mod tests {
             would: Some(State::Open),
             mode: Mode::Watch,
             on_stale: OnStale::Hold,
-            fault: Some(Fault {
+            fault: Some(Box::new(Fault {
                 since_ms: 7,
                 until_ms: 9,
                 abort_ppm: 1,
                 delay_ppm: 2,
                 delay_ms: 3,
                 only: Some(Mark { name: "x-fault".into(), value: None }),
-            }),
+            })),
             ..flag
         };
         let read: Flag = serde_json::from_str(&serde_json::to_string(&flag).unwrap()).unwrap();
@@ -474,8 +474,11 @@ mod tests {
             delay_ms: 0,
             only: Some(Mark { name: "x-fault".into(), value: None }),
         };
-        let flag =
-            Flag { refuse: ["charge".to_owned()].into(), fault: Some(fault.clone()), ..Flag::default() };
+        let flag = Flag {
+            refuse: ["charge".to_owned()].into(),
+            fault: Some(Box::new(fault.clone())),
+            ..Flag::default()
+        };
         let hit = Some(Injection { delay_ms: 0, aborts: true });
         let injects = |class, draws, bears: bool| flag.injects(class, 9, draws, |_| bears);
         assert_eq!(injects(Some("charge"), (0, 0), true), hit);
@@ -484,7 +487,7 @@ mod tests {
         assert_eq!(injects(None, (0, 1), true), None);
         assert_eq!(injects(None, (0, 0), false), None);
         assert_eq!(flag.injects(None, 10, (0, 0), |_| true), None);
-        let unmarked = Flag { fault: Some(Fault { only: None, ..fault }), ..flag.clone() };
+        let unmarked = Flag { fault: Some(Box::new(Fault { only: None, ..fault })), ..flag.clone() };
         assert_eq!(unmarked.injects(None, 9, (0, 0), |_| false), hit);
         assert_eq!(
             (flag.next_change_ms(), flag.state_at(9), flag.share_ppm(9)),

@@ -37,7 +37,7 @@ impl Breaker {
             on_stale: policy.on_stale,
             forced: self.forced.as_ref().map(Override::shown),
             would,
-            fault: self.fault.as_ref().map(|injected| injected.fault.clone()),
+            fault: self.fault.as_ref().map(|injected| Box::new(injected.fault.clone())),
         }
     }
 

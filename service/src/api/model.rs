@@ -269,7 +269,7 @@ impl BreakerSummary {
             forced: forced
                 .map(|forced| OverrideShown { state: forced.state.into(), until: forced.until_ms.map(time) }),
             next: next.map(|next| NextChange { at: time(next.at_ms), state: next.state.into() }),
-            fault: flag.fault.as_ref().filter(|fault| fault.holds_at(now_ms)).map(Into::into),
+            fault: flag.fault.as_deref().filter(|fault| fault.holds_at(now_ms)).map(Into::into),
             stale_at: flag.stale_at_ms.map(time),
             rev: *rev,
             version: version_of(published),
