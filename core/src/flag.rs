@@ -253,7 +253,7 @@ impl Flag {
         draws_ppm: (u32, u32),
         bears: impl FnOnce(&Mark) -> bool,
     ) -> Option<Injection> {
-        let fault = self.fault.as_ref().filter(|fault| fault.holds_at(now_ms) && self.is_for(class))?;
+        let fault = self.fault.as_ref().filter(|_| self.is_for(class))?;
         let is_meant = fault.only.as_ref().is_none_or(bears);
         if is_meant { fault.strikes(now_ms, draws_ppm.0, draws_ppm.1) } else { None }
     }
