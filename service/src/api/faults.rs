@@ -3,16 +3,14 @@
 //! The limits are core's, and stand in the description. There is no `never`: a fault that nobody remembers must not stay.
 
 use super::document::BreakerPath;
-use super::flags::shown;
 use super::model::{BreakerDetail, HeaderView};
 use super::operator::Decider;
-use super::orders::{IfMatch, Until, WhyQuery, caution, reason};
+use super::orders::{IfMatch, Until, WhyQuery, decided};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, Body, Named};
-use crate::order;
 use axum::extract::State;
 use axum::response::Response;
-use cutout_core::{Act, Fault, Mark, Order};
+use cutout_core::{Act, Fault, Mark};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -64,7 +62,7 @@ pub(crate) async fn inject(
     headers: HeaderMap,
     Body(body): Body<FaultBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
+    let until = Until::parse(&body.until)?;
     api.declaration(&id)?;
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let until_ms = until.at_ms(now_ms);
@@ -73,9 +71,7 @@ pub(crate) async fn inject(
     let only = body.header.map(|header| Mark { name: header.name.to_lowercase(), value: header.value });
     let FaultBody { abort_ppm, delay_ppm, delay_ms, .. } = body;
     let fault = Fault { since_ms: now_ms, until_ms, abort_ppm, delay_ppm, delay_ms, only };
-    let order = Order { by: operator.name, why: reason(body.why)?, act: Act::Inject(fault) };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, body.why, Act::Inject(fault)).await
 }
 
 /// Ends a fault, whoever has set it.
@@ -90,9 +86,5 @@ pub(crate) async fn end(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    api.declaration(&id)?;
-    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::EndFault };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, query.why, Act::EndFault).await
 }

@@ -10,11 +10,12 @@ use super::operator::{Decider, Looker};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, Body, Named, tagged};
 use crate::duration;
+use crate::operators::Operator;
 use crate::order::{self, ANY_VERSION, Caution, pause_version};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use cutout_core::{Act, Order};
+use cutout_core::{Act, BreakerId, Order};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -109,14 +110,14 @@ impl Until {
 }
 
 /// The reason that is given.
-pub(super) fn reason(why: String) -> Result<String, Problem> {
+fn reason(why: String) -> Result<String, Problem> {
     let fits = !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS;
     let wrong = || Problem::unprocessable(format!("why is a reason of 1 to {WHY_MAX_CHARS} characters"));
     if fits { Ok(why) } else { Err(wrong()) }
 }
 
 /// What the sender has seen. A weak entity tag, and what is none, match nothing.
-pub(super) fn caution(headers: &HeaderMap) -> Caution {
+fn caution(headers: &HeaderMap) -> Caution {
     let values = headers.get_all(header::IF_MATCH).iter();
     let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let version = |tag: &str| match tag.trim() {
@@ -128,6 +129,21 @@ pub(super) fn caution(headers: &HeaderMap) -> Caution {
     } else {
         Caution::Unseen
     }
+}
+
+/// Carries out what the operator decides of a declared breaker, and shows the breaker as it is then.
+pub(super) async fn decided(
+    api: &Api,
+    id: &BreakerId,
+    headers: &HeaderMap,
+    operator: Operator,
+    why: String,
+    act: Act,
+) -> Result<Response, Problem> {
+    api.declaration(id)?;
+    let order = Order { by: operator.name, why: reason(why)?, act };
+    order::obey_with(&api.shared, id, &order, &caution(headers)).await?;
+    shown(api, id).await
 }
 
 /// Forces a breaker open or closed, in the place of what was forced before. It takes effect at once for every caller, and no
@@ -144,13 +160,11 @@ pub(crate) async fn force(
     headers: HeaderMap,
     Body(body): Body<OverrideBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
+    let until = Until::parse(&body.until)?;
     api.declaration(&id)?;
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let act = Act::Force { state: body.state.into(), until_ms: until.at_ms(now_ms) };
-    let order = Order { by: operator.name, why: reason(body.why)?, act };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, body.why, act).await
 }
 
 /// Ends an override: signals decide again.
@@ -165,11 +179,7 @@ pub(crate) async fn clear(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    api.declaration(&id)?;
-    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Clear };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, query.why, Act::Clear).await
 }
 
 /// Lets a breaker open that `max_open` holds back.
@@ -184,11 +194,7 @@ pub(crate) async fn release(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    api.declaration(&id)?;
-    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Release };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, query.why, Act::Release).await
 }
 
 /// Shows whether the scope is paused, from the store.
