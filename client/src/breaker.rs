@@ -10,7 +10,7 @@ use crate::clock::StoreClock;
 use crate::reason::Reason;
 use crate::tally::{Labels, Tallies, Tally};
 use cutout_core::flag::ALL_PPM;
-use cutout_core::{BreakerId, State};
+use cutout_core::{BreakerId, Injection, Mark, State};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -122,6 +122,7 @@ impl Breaker {
     ///   and process, so that the metric behind the monitor goes on to flow.
     /// - Open by a person: refused, probes too.
     /// - Half-open: admitted by a draw, with a share that grows.
+    /// - With a fault injected: as without it. Only an [`Upstream`](crate::Upstream) carries faults out, since a permit cannot delay a call.
     /// - In watch mode, or while openings are held back: admitted. What would have been refused is counted
     ///   (`cutout_client_would_refuse_total`), and [`Permit::would_refuse`] tells it.
     ///
@@ -139,6 +140,18 @@ impl Breaker {
     #[cold]
     fn ask(&self) -> Result<Permit, Refused> {
         self.common.ask(&self.cell)
+    }
+
+    /// What is injected into one call that bears what `bears` tells; asked once a call.
+    #[inline]
+    pub(crate) fn injects(&self, bears: impl FnOnce(&Mark) -> bool) -> Option<Injection> {
+        if self.cell.is_calm() { None } else { self.injects_now(bears) }
+    }
+
+    #[cold]
+    fn injects_now(&self, bears: impl FnOnce(&Mark) -> bool) -> Option<Injection> {
+        let draws_ppm = (fastrand::u32(..ALL_PPM), fastrand::u32(..ALL_PPM));
+        self.cell.injects(self.class(), self.common.shared.clock.now(), draws_ppm, bears)
     }
 
     /// Whether every call is admitted now, without a draw.

@@ -6,7 +6,7 @@
 use crate::breaker::{Breaker, Refused};
 use crate::calls::{Ended, InFlight};
 use crate::outcome::{ByResult, Classify, Outcome};
-use crate::upstream::{Overflow, TimedOut, Tripped};
+use crate::upstream::{Injected, Overflow, TimedOut, Tripped};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum CallError<E> {
     /// This process's own breaker refused. Nothing was sent.
     #[error(transparent)]
     Tripped(#[from] Tripped),
+    /// A fault that a person injects ended the call. Nothing was sent, and it is not the vendor's failure.
+    #[error(transparent)]
+    Injected(#[from] Injected),
     /// No answer in time. Whether the vendor did its work is not known.
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
@@ -33,7 +36,7 @@ impl<E> CallError<E> {
     /// Whether it is certain that nothing was sent to the vendor: falling back, or trying elsewhere, repeats nothing.
     #[must_use]
     pub fn is_not_sent(&self) -> bool {
-        matches!(self, CallError::Refused(_) | CallError::Overflow(_) | CallError::Tripped(_))
+        !matches!(self, CallError::TimedOut(_) | CallError::Failed(_))
     }
 
     /// The call's own error, if it is one.
@@ -53,6 +56,7 @@ impl<E> CallError<E> {
             CallError::Refused(refused) => CallError::Refused(refused),
             CallError::Overflow(overflow) => CallError::Overflow(overflow),
             CallError::Tripped(tripped) => CallError::Tripped(tripped),
+            CallError::Injected(injected) => CallError::Injected(injected),
             CallError::TimedOut(timed_out) => CallError::TimedOut(timed_out),
             CallError::Failed(error) => return Err(error),
         })

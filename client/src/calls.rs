@@ -37,10 +37,12 @@ pub(crate) enum Ended {
     Overflow,
     /// Refused by the local breaker.
     Tripped,
+    /// An injected fault ended it, or delayed it and then it had no answer in time: nothing is known of the vendor.
+    Injected,
 }
 
 impl Ended {
-    pub(crate) const ALL: [Ended; 7] = [
+    pub(crate) const ALL: [Ended; 8] = [
         Ended::Success,
         Ended::Failure,
         Ended::Timeout,
@@ -48,6 +50,7 @@ impl Ended {
         Ended::Refused,
         Ended::Overflow,
         Ended::Tripped,
+        Ended::Injected,
     ];
 
     pub(crate) fn word(self) -> &'static str {
@@ -59,12 +62,13 @@ impl Ended {
             Ended::Refused => "refused",
             Ended::Overflow => "overflow",
             Ended::Tripped => "tripped",
+            Ended::Injected => "injected",
         }
     }
 
     /// Whether it ends a call that began.
     fn was_in_flight(self) -> bool {
-        matches!(self, Ended::Success | Ended::Failure | Ended::Timeout | Ended::Cancelled)
+        !matches!(self, Ended::Refused | Ended::Overflow | Ended::Tripped)
     }
 }
 

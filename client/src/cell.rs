@@ -10,7 +10,7 @@ use crate::snapshot::KnownBreaker;
 use crate::staleness::Act;
 use crate::tally::Unenforced;
 use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
-use cutout_core::{BreakerId, Flag, Mode, OnStale, State};
+use cutout_core::{BreakerId, Flag, Injection, Mark, Mode, OnStale, State};
 use std::sync::Arc;
 
 use super::sync::{ArcSwapOption, AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -218,6 +218,21 @@ impl Cell {
         })
     }
 
+    /// What a person injects into an admitted call of `class` that drew twice. None once the store has been silent for so long that
+    /// breakers' timers stand still: nobody could end the fault.
+    pub(crate) fn injects(
+        &self,
+        class: Option<&str>,
+        now: Moment,
+        draws_ppm: (u32, u32),
+        bears: impl FnOnce(&Mark) -> bool,
+    ) -> Option<Injection> {
+        if now.store_ms < now.true_ms {
+            return None;
+        }
+        self.with_flag(|flag| flag.injects(class, now.store_ms, draws_ppm, bears))
+    }
+
     /// The flag, and when its next probe is due; without a flag, what a plain one says.
     fn with_shown<T>(&self, read: impl FnOnce(&Flag, Option<&AtomicI64>) -> T) -> T {
         match &*self.shown.load() {
@@ -285,13 +300,13 @@ fn put_probe_off(probe_due_ms: &AtomicI64, now: Moment) {
     probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
 }
 
-/// Whether a flag admits every call, now and later, with nothing to count.
+/// Whether a flag admits every call, now and later, with nothing to count or to inject.
 fn is_calm(flag: &Flag) -> bool {
     let would_refuse = flag.would.is_some_and(|would| would != State::Closed);
-    flag.state == State::Closed && flag.next.is_none() && !would_refuse
+    flag.state == State::Closed && flag.next.is_none() && !would_refuse && flag.fault.is_none()
 }
 
-/// Whether a flag says closed and nothing else: nothing to come, no order, no class, no mode that would have to be known
+/// Whether a flag says closed and nothing else: nothing to come, no order, no fault, no class, no mode that would have to be known
 /// if staleness acted.
 pub(crate) fn is_plain(flag: &Flag) -> bool {
     let Flag { since_ms, probe_ppm, on_stale, .. } = *flag;

@@ -7,12 +7,14 @@ use crate::call::CallError;
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
 use crate::upstream::{Lane, Tries, Upstream};
+use cutout_core::Mark;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 type KeyOf<Q> = Arc<dyn Fn(&Q) -> Vec<String> + Send + Sync>;
+type Bears<Q> = Arc<dyn Fn(&Q, &Mark) -> bool + Send + Sync>;
 type Judge<A, E> = Arc<dyn Fn(&Result<A, E>) -> Outcome + Send + Sync>;
 type Copier<Q> = Arc<dyn Fn(&Q) -> Option<Q> + Send + Sync>;
 type Rewrite<Q> = Arc<dyn Fn(Q) -> Q + Send + Sync>;
@@ -23,6 +25,8 @@ type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
 pub struct Protection<Q, A, E> {
     upstream: Upstream,
     key: KeyOf<Q>,
+    /// Whether a request bears the header that a fault is for.
+    bears: Bears<Q>,
     judge: Judge<A, E>,
     copy: Copier<Q>,
     second: Option<(Upstream, Rewrite<Q>)>,
@@ -38,6 +42,7 @@ impl<Q, A, E> Protection<Q, A, E> {
         Protection {
             upstream,
             key: Arc::new(|_| Vec::new()),
+            bears: Arc::new(|_, _| false),
             judge: Arc::new(move |result| classify.classify(result)),
             copy: Arc::new(copy),
             second: None,
@@ -50,6 +55,15 @@ impl<Q, A, E> Protection<Q, A, E> {
     #[must_use]
     pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.key = Arc::new(key);
+        self
+    }
+
+    /// For requests with headers.
+    pub(crate) fn with_headers(
+        mut self,
+        headers: impl Fn(&Q) -> &http::HeaderMap + Send + Sync + 'static,
+    ) -> Self {
+        self.bears = Arc::new(move |request, mark| bears(headers(request), mark));
         self
     }
 
@@ -113,7 +127,8 @@ impl<Q, A, E> Protection<Q, A, E> {
         let may_retry = lane.retries() || second.as_ref().is_some_and(|(lane, _)| lane.retries());
         let mut copy = may_retry.then(|| (self.copy)(&request)).flatten();
         let started = Instant::now();
-        let mut tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
+        let tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
+        let mut tries = tries.injected(|mark| (self.bears)(&request, mark));
         let judge = |result: &Result<A, E>| (self.judge)(result);
         let mut last = None;
         loop {
@@ -123,6 +138,7 @@ impl<Q, A, E> Protection<Q, A, E> {
                     Some((lane, rewrite)) if not_sent.fails_over() && last.is_none() => {
                         tries = tries.fail_over(lane);
                         (request, copy) = (rewrite(request), copy.map(|copy| rewrite(copy)));
+                        tries = tries.injected(|mark| (self.bears)(&request, mark));
                         continue;
                     }
                     _ => return last.unwrap_or_else(|| Err(not_sent.into())),
@@ -135,6 +151,15 @@ impl<Q, A, E> Protection<Q, A, E> {
             copy = (self.copy)(&next);
             (request, last) = (next, Some(result));
         }
+    }
+}
+
+/// Whether headers bear what a fault is for.
+fn bears(headers: &http::HeaderMap, mark: &Mark) -> bool {
+    let mut values = headers.get_all(&*mark.name).iter();
+    match &mark.value {
+        Some(wanted) => values.any(|value| value.as_bytes() == wanted.as_bytes()),
+        None => values.next().is_some(),
     }
 }
 
@@ -156,6 +181,7 @@ impl<Q, A, E> Clone for Protection<Q, A, E> {
         Protection {
             upstream: self.upstream.clone(),
             key: Arc::clone(&self.key),
+            bears: Arc::clone(&self.bears),
             judge: Arc::clone(&self.judge),
             copy: Arc::clone(&self.copy),
             second: self.second.clone(),

@@ -88,7 +88,7 @@ pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
 pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
 pub use upstream::{
-    Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, LANES_MAX, Lane, Mistake, Mistakes, Overflow,
-    POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
+    Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, Injected, LANES_MAX, Lane, Mistake, Mistakes,
+    Overflow, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
     UpstreamBuilder,
 };

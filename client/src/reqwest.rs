@@ -37,6 +37,7 @@ use std::time::Duration;
 #[must_use]
 pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, Error> {
     Protection::new(upstream.clone(), ByStatus, Outgoing::copy_if_repeatable)
+        .with_headers(|outgoing| outgoing.request.headers())
 }
 
 /// A reqwest client builder with the upstream's times for connecting, for a silent body, and for unused connections.

@@ -38,11 +38,19 @@ pub(crate) enum Aside {
     Fallback,
     /// The local breaker opened.
     LocalTrip,
+    /// A fault delayed the call.
+    InjectedDelay,
 }
 
 impl Aside {
-    const ALL: [Aside; 5] =
-        [Aside::Retry, Aside::RetryWithheld, Aside::Failover, Aside::Fallback, Aside::LocalTrip];
+    const ALL: [Aside; 6] = [
+        Aside::Retry,
+        Aside::RetryWithheld,
+        Aside::Failover,
+        Aside::Fallback,
+        Aside::LocalTrip,
+        Aside::InjectedDelay,
+    ];
 
     fn metric(self) -> &'static str {
         match self {
@@ -51,6 +59,7 @@ impl Aside {
             Aside::Failover => "cutout_client_failovers_total",
             Aside::Fallback => "cutout_client_fallbacks_total",
             Aside::LocalTrip => "cutout_client_local_trips_total",
+            Aside::InjectedDelay => "cutout_client_injected_delays_total",
         }
     }
 }

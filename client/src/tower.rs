@@ -66,6 +66,7 @@ where
     Protection::new(upstream.clone(), ByStatus, |request: &Request<B>| {
         may_repeat(request.method(), request.extensions()).then(|| request.clone())
     })
+    .with_headers(Request::headers)
 }
 
 /// What this crate has to say in an error of a protected service: that the call was not sent, and why, or that it timed out. None: the error is

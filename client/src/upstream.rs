@@ -15,7 +15,7 @@ mod tries;
 pub use bulkhead::Bulkhead;
 pub use failover::Failover;
 pub use lane::{LANES_MAX, Lane, Upstream};
-pub use refusals::{Overflow, TimedOut, Timeout, Tripped};
+pub use refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 pub use retries::Retries;
 pub use settings::{
     CONNECT_TIMEOUT, IDLE_TIMEOUT, Mistake, Mistakes, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX,

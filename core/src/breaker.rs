@@ -13,13 +13,14 @@ mod policy;
 mod published;
 mod signal;
 
+use crate::fault::Fault;
 use crate::flag::{FIRST_SHARE_PPM, OnStale, Ramp, State};
 use crate::hint;
 use crate::observation::Observation;
 use crate::report::NotifiedTransition;
 use crate::tags::Tags;
 pub use heard::{Asks, Heard};
-pub use person::{Act, Hold, Order, Override, Pause};
+pub use person::{Act, Hold, InjectedFault, Order, Override, Pause};
 pub use policy::{Muted, NoData, OnVanished, OpenOn, Policy};
 use serde::{Deserialize, Serialize};
 use signal::Voice;
@@ -104,13 +105,15 @@ pub enum Cause {
     Stale,
     /// An override came to its end.
     OverrideEnded,
+    /// An injected fault came to its end. The state stays.
+    FaultEnded,
     /// A person's order.
     Person {
         /// Who.
         by: String,
         /// Why.
         why: String,
-        /// What: `force`, `clear`, `release`, or `restore` for an override brought back after a loss.
+        /// What: `force`, `clear`, `release`, `inject` and `end_fault` for faults, or `restore` for an override brought back after a loss.
         act: &'static str,
     },
 }
@@ -137,6 +140,9 @@ pub struct Breaker {
     /// Why it is not open although a signal fires.
     #[serde(default)]
     held: Option<Hold>,
+    /// What a person injects into its calls.
+    #[serde(default)]
+    fault: Option<InjectedFault>,
 }
 
 impl Breaker {
@@ -154,6 +160,7 @@ impl Breaker {
             forced: None,
             ordered_ms: None,
             held: None,
+            fault: None,
         }
     }
 
@@ -211,6 +218,10 @@ impl Breaker {
         now_ms: i64,
     ) -> Vec<Transition> {
         let mut transitions = self.advance(policy, hold, now_ms);
+        if let Act::Inject(_) | Act::EndFault = order.act {
+            transitions.push(self.inject(order, now_ms));
+            return transitions;
+        }
         // Hints also lapse under an override, which lets time bring nothing else.
         self.hints.retain(|_, hint| hint.until_ms > now_ms);
         let forced = |state, since_ms, until_ms| {
@@ -239,6 +250,7 @@ impl Breaker {
                 ("clear", hold)
             }
             Act::Release => ("release", hold.filter(|hold| *hold != Hold::MaxOpen)),
+            Act::Inject(_) | Act::EndFault => return transitions,
         };
         self.held = None;
         let cause = Cause::Person { by: order.by.clone(), why: order.why.clone(), act };
@@ -246,6 +258,24 @@ impl Breaker {
         let unchanged = Transition { from, to: from, at_ms: now_ms, cause: cause.clone() };
         transitions.push(self.settle(policy, hold, now_ms, cause).unwrap_or(unchanged));
         transitions
+    }
+
+    /// Sets or ends the fault. A fault is beside all that decides the state, so nothing else moves.
+    fn inject(&mut self, order: &Order, now_ms: i64) -> Transition {
+        let (by, why) = (order.by.clone(), order.why.clone());
+        let (fault, act) = match &order.act {
+            Act::Inject(fault) => (Some(Fault { since_ms: now_ms, ..fault.clone() }), "inject"),
+            _ => (None, "end_fault"),
+        };
+        let allowed = fault.filter(|fault| fault.check().is_ok());
+        self.fault = allowed.map(|fault| InjectedFault { by: by.clone(), why: why.clone(), fault });
+        Transition { from: self.state, to: self.state, at_ms: now_ms, cause: Cause::Person { by, why, act } }
+    }
+
+    /// What a person injects into its calls.
+    #[must_use]
+    pub fn fault(&self) -> Option<&InjectedFault> {
+        self.fault.as_ref()
     }
 
     /// The state as of the last change: forced or decided, whether or not it is carried out.
@@ -305,13 +335,20 @@ impl Breaker {
             forced,
             ordered_ms,
             held,
+            fault,
             signals: _,
         } = self;
-        (state, since_ms, ramp, min_open_ms, closed_at_ms, hints, forced, ordered_ms, held)
+        (state, since_ms, ramp, min_open_ms, closed_at_ms, hints, forced, ordered_ms, held, fault)
     }
 
     /// The next moment at which time alone may change something.
     fn next_due(&self, policy: &Policy) -> Option<(i64, Cause)> {
+        let fault_ends = self.fault.as_ref().map(|injected| (injected.fault.ends_ms(), Cause::FaultEnded));
+        self.next_move(policy).into_iter().chain(fault_ends).min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    /// The next moment at which time alone may change the state.
+    fn next_move(&self, policy: &Policy) -> Option<(i64, Cause)> {
         if let Some(forced) = &self.forced {
             return forced.until_ms.map(|until_ms| (until_ms, Cause::OverrideEnded));
         }
@@ -354,6 +391,10 @@ impl Breaker {
 
     /// One change that time alone brings.
     fn step(&mut self, policy: &Policy, hold: Option<Hold>, due_ms: i64, cause: Cause) -> Option<Transition> {
+        if cause == Cause::FaultEnded {
+            self.fault = None;
+            return Some(Transition { from: self.state, to: self.state, at_ms: due_ms, cause });
+        }
         self.hints.retain(|_, hint| hint.until_ms > due_ms);
         if cause == Cause::OverrideEnded {
             self.forced = None;

@@ -3,6 +3,7 @@
 //! A flag carries its own future: when a hint lapses, a person's decision ends or a signal goes stale, and how half-open
 //! ramps up, so that a caller with a clock needs no further message. Closed = calls flow.
 
+use crate::fault::{self, Fault, Injection, Mark};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -164,6 +165,9 @@ pub struct Flag {
     /// What was decided, where that is not carried out: in watch mode, or because openings are held back.
     #[serde(default)]
     pub would: Option<State>,
+    /// What a person injects into the calls that are admitted; see [`crate::fault`]. One that cannot be read is none.
+    #[serde(default, deserialize_with = "fault::readable")]
+    pub fault: Option<Box<Fault>>,
 }
 
 impl Flag {
@@ -222,7 +226,8 @@ impl Flag {
     #[must_use]
     pub fn next_change_ms(&self) -> Option<i64> {
         let stale_at_ms = self.stale_at_ms.filter(|_| self.on_stale != OnStale::Hold);
-        self.next.map(|next| next.at_ms).into_iter().chain(stale_at_ms).min()
+        let fault_ends_ms = self.fault.as_ref().map(|fault| fault.ends_ms());
+        self.next.map(|next| next.at_ms).into_iter().chain(stale_at_ms).chain(fault_ends_ms).min()
     }
 
     /// Whether `other` differs from this flag by when it goes stale at the most: its followers need not be told at once.
@@ -236,6 +241,21 @@ impl Flag {
             }
         }
         refreshed == *self
+    }
+
+    /// What is injected at `now_ms` into an admitted call of `class` that drew twice evenly from 0 to 999,999. Classes that are
+    /// never refused are left alone by faults, too. `bears` tells whether the call bears the mark that a fault may be for.
+    #[must_use]
+    pub fn injects(
+        &self,
+        class: Option<&str>,
+        now_ms: i64,
+        draws_ppm: (u32, u32),
+        bears: impl FnOnce(&Mark) -> bool,
+    ) -> Option<Injection> {
+        let fault = self.fault.as_ref().filter(|_| self.is_for(class))?;
+        let is_meant = fault.only.as_ref().is_none_or(bears);
+        if is_meant { fault.strikes(now_ms, draws_ppm.0, draws_ppm.1) } else { None }
     }
 
     /// Whether a person's decision is in force at `now_ms`.
@@ -407,18 +427,71 @@ mod tests {
         let flag = Flag { state: State::HalfOpen, since_ms: 7, ..Flag::default() };
         assert_eq!(
             serde_json::to_string(&flag).unwrap(),
-            r#"{"state":"half-open","since_ms":7,"mode":"enforce","refuse":[],"probe_ppm":0,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null}"#
+            r#"{"state":"half-open","since_ms":7,"mode":"enforce","refuse":[],"probe_ppm":0,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null,"fault":null}"#
         );
         let flag = Flag {
             forced: Some(ForcedUntil { state: Forced::Closed, until_ms: Some(9) }),
             would: Some(State::Open),
             mode: Mode::Watch,
             on_stale: OnStale::Hold,
+            fault: Some(Box::new(Fault {
+                since_ms: 7,
+                until_ms: 9,
+                abort_ppm: 1,
+                delay_ppm: 2,
+                delay_ms: 3,
+                only: Some(Mark { name: "x-fault".into(), value: None }),
+            })),
             ..flag
         };
         let read: Flag = serde_json::from_str(&serde_json::to_string(&flag).unwrap()).unwrap();
         assert_eq!(read, flag);
         let least: Flag = serde_json::from_str(r#"{"state":"open","since_ms":1,"of_tomorrow":[1]}"#).unwrap();
         assert_eq!(least, Flag { state: State::Open, since_ms: 1, ..Flag::default() });
+        for fault in [
+            "null",
+            "1",
+            r#""of tomorrow""#,
+            r#"{"v":2}"#,
+            r#"{"since_ms":1,"until_ms":2,"delay_ms":"long"}"#,
+        ] {
+            let text = format!(r#"{{"state":"open","since_ms":1,"fault":{fault}}}"#);
+            assert_eq!(
+                serde_json::from_str::<Flag>(&text).unwrap(),
+                least,
+                "a fault that cannot be read is none: {fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_is_for_calls_that_may_be_refused_and_bear_its_mark() {
+        let fault = Fault {
+            since_ms: 0,
+            until_ms: 10,
+            abort_ppm: 1,
+            delay_ppm: 0,
+            delay_ms: 0,
+            only: Some(Mark { name: "x-fault".into(), value: None }),
+        };
+        let flag = Flag {
+            refuse: ["charge".to_owned()].into(),
+            fault: Some(Box::new(fault.clone())),
+            ..Flag::default()
+        };
+        let hit = Some(Injection { delay_ms: 0, aborts: true });
+        let injects = |class, draws, bears: bool| flag.injects(class, 9, draws, |_| bears);
+        assert_eq!(injects(Some("charge"), (0, 0), true), hit);
+        assert_eq!(injects(None, (0, 0), true), hit);
+        assert_eq!(injects(Some("refund"), (0, 0), true), None);
+        assert_eq!(injects(None, (0, 1), true), None);
+        assert_eq!(injects(None, (0, 0), false), None);
+        assert_eq!(flag.injects(None, 10, (0, 0), |_| true), None);
+        let unmarked = Flag { fault: Some(Box::new(Fault { only: None, ..fault })), ..flag.clone() };
+        assert_eq!(unmarked.injects(None, 9, (0, 0), |_| false), hit);
+        assert_eq!(
+            (flag.next_change_ms(), flag.state_at(9), flag.share_ppm(9)),
+            (Some(10), State::Closed, ALL_PPM)
+        );
     }
 }

@@ -13,6 +13,7 @@ pub mod breaker;
 pub mod declaration;
 pub mod directive;
 pub mod family;
+pub mod fault;
 pub mod flag;
 pub mod hint;
 pub mod observation;
@@ -22,9 +23,12 @@ pub mod report;
 pub mod tags;
 pub mod webhook;
 
-pub use breaker::{Act, Breaker, Cause, Evidence, Hold, Order, Override, Pause, Policy, Transition};
+pub use breaker::{
+    Act, Breaker, Cause, Evidence, Hold, InjectedFault, Order, Override, Pause, Policy, Transition,
+};
 pub use declaration::{BreakerId, Declaration, Declared};
 pub use family::Family;
+pub use fault::{Fault, Injection, Mark};
 pub use flag::{Flag, Forced, Mode, OnStale, State};
 pub use plan::{EventSeen, MonitorSeen, Plan, plan, plan_gone};
 pub use problems::Problems;

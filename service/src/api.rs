@@ -4,9 +4,11 @@
 //! it stands behind one layer that asks who is there (`operator`); errors are problems with the request's id (`problem`);
 //! `document` describes it for programs, and is checked against it by the tests.
 //!
-//! Left out: the page, and how faults are ordered.
+//! Left out: the page.
 
 mod document;
+#[allow(unused_qualifications)] // What describes an operation spells its types out.
+mod faults;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
 mod flags;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
@@ -69,6 +71,7 @@ pub(crate) fn router(shared: Arc<Shared>, operators: Operators) -> Router {
         .route("/v1/breakers/{*id}", get(flags::show))
         .route("/v1/changes", get(live::changes))
         .route("/v1/overrides/{*id}", put(orders::force).delete(orders::clear))
+        .route("/v1/faults/{*id}", put(faults::inject).delete(faults::end))
         .route("/v1/held", get(flags::held))
         .route("/v1/held/{*id}", delete(orders::release))
         .route("/v1/pause", get(orders::pause).put(orders::set_pause).delete(orders::end_pause))

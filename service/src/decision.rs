@@ -101,6 +101,7 @@ impl Decision {
                 Cause::MinOpenEnded => ("min_open_ended", None),
                 Cause::Stale => ("stale", None),
                 Cause::OverrideEnded => ("override_ended", None),
+                Cause::FaultEnded => ("fault_ended", None),
                 Cause::Person { by, why, act } => {
                     tracing::info!(breaker, %from, %to, at_ms, cause = "person", act, by, why, "transition");
                     continue;

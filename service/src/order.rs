@@ -1,4 +1,4 @@
-//! What people order: overrides of one breaker, the release of one that is held, and the pause of the whole scope.
+//! What people order: overrides of one breaker, faults to inject into its calls, the release of one that is held, and the pause of the whole scope.
 //!
 //! The same road as a callback's: read, decide in core, write what nobody else wrote between. Whoever calls this has
 //! made sure who the person is; a name and a reason are required and end up in the audit stream.
@@ -9,6 +9,7 @@ use crate::decision::{Before, decide};
 use crate::sweep;
 use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::declaration::Declaration;
+use cutout_core::fault::{Beyond, Fault};
 use cutout_core::{Act, Breaker, BreakerId, Cause, Flag, Hold, Order, Pause, State};
 use cutout_flags::{Committed, Published, StoreError};
 
@@ -42,6 +43,12 @@ pub enum OrderError {
     /// There is no override to end.
     #[error("nobody forces breaker {0}")]
     NoOverride(BreakerId),
+    /// The fault exceeds a limit.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
+    /// There is no fault to end.
+    #[error("no fault is injected into calls of breaker {0}")]
+    NoFault(BreakerId),
     /// Nothing is held back by `max_open`.
     #[error("max_open does not hold breaker {0}")]
     NotHeld(BreakerId),
@@ -169,22 +176,31 @@ async fn still_so(
     record: Option<&Breaker>,
     now_ms: i64,
 ) -> Result<(), OrderError> {
+    if let Act::Inject(fault) = &order.act {
+        Fault { since_ms: now_ms, ..fault.clone() }.check()?;
+    }
     if *caution == Caution::Blind {
         return Ok(());
     }
     let forced = record.and_then(Breaker::forced).filter(|forced| forced.holds_at(now_ms));
+    let fault = record.and_then(Breaker::fault).filter(|injected| injected.fault.holds_at(now_ms));
     match order.act {
         Act::Force { until_ms: Some(until_ms), .. } if until_ms <= now_ms => return Err(OrderError::Over),
         Act::Clear if forced.is_none() => return Err(OrderError::NoOverride(id.clone())),
+        Act::EndFault if fault.is_none() => return Err(OrderError::NoFault(id.clone())),
         Act::Release if record.and_then(Breaker::held) != Some(Hold::MaxOpen) => {
             return Err(OrderError::NotHeld(id.clone()));
         }
         _ => {}
     }
-    match (caution, forced) {
-        (Caution::Unseen, Some(forced)) if forced.by != order.by => {
-            Err(OrderError::Others { by: forced.by.clone() })
-        }
+    let decided_by = match order.act {
+        Act::Inject(_) => fault.map(|injected| &injected.by),
+        // What does harm anybody may end at once.
+        Act::EndFault => None,
+        _ => forced.map(|forced| &forced.by),
+    };
+    match (caution, decided_by) {
+        (Caution::Unseen, Some(by)) if *by != order.by => Err(OrderError::Others { by: by.clone() }),
         (Caution::Seen(_), _) => {
             let published = shared.parts.store.flags(std::slice::from_ref(id)).await?;
             let version = published.first().and_then(Option::as_ref).map(version_of);

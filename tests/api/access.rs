@@ -75,7 +75,7 @@ async fn a_viewer_looks_and_does_not_decide() {
     let description = rig.get(Who::Vic, "/v1/openapi.json").await.body;
     let deciding = operations(&description).into_iter().filter(|(method, _)| *method != Method::GET);
     let deciding: Vec<_> = deciding.collect();
-    assert_eq!(deciding.len(), 5, "{deciding:?}");
+    assert_eq!(deciding.len(), 7, "{deciding:?}");
     let body = json!({"state": "open", "why": "drill", "until": "never"});
     for (method, path) in deciding {
         let request = with_body(rig.request(Who::Vic, method.clone(), &format!("{path}?why=drill")), &body);

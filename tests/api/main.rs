@@ -5,6 +5,7 @@
 mod access;
 mod deciding;
 mod description;
+mod faults;
 mod history;
 mod live;
 mod reading;

@@ -7,6 +7,7 @@
 #[path = "../client/counted.rs"]
 mod counted;
 mod failover;
+mod faults;
 mod guards;
 mod monitor;
 mod plain;

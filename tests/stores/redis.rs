@@ -73,7 +73,7 @@ async fn any_program_reads_flags_and_changes_with_plain_commands() {
     let polled: String =
         cmd("HGET").arg(FLAGS).arg("bank-charge/00001").query_async(&mut plain).await.unwrap();
     let expected = format!(
-        r#"{{"v":1,"epoch":"{}","rev":1,"state":"open","since_ms":1795223705000,"mode":"enforce","refuse":[],"probe_ppm":0,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null}}"#,
+        r#"{{"v":1,"epoch":"{}","rev":1,"state":"open","since_ms":1795223705000,"mode":"enforce","refuse":[],"probe_ppm":0,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null,"fault":null}}"#,
         term.epoch.as_str()
     );
     assert_eq!(polled, expected);

@@ -4,7 +4,7 @@
 //! after a failure or a time-out. Left out: how the call is made on either, which the caller brings.
 
 use super::lane::Lane;
-use super::tries::{NotSent, Tries};
+use super::tries::{NotSent, Tries, bears_nothing};
 use crate::call::CallError;
 use crate::outcome::{ByResult, Classify};
 use tokio::time::Instant;
@@ -70,11 +70,11 @@ impl Failover {
         F: Future<Output = Result<T, E>>,
         C: Classify<Result<T, E>>,
     {
-        let mut tries = Tries::once(&self.first, Instant::now());
+        let mut tries = Tries::once(&self.first, Instant::now()).injected(bears_nothing);
         match tries.enter().await {
             Ok(one) => one.run(call(&self.first), &classify).await.0,
             Err(not_sent) if NotSent::fails_over(&not_sent) => {
-                let one = tries.fail_over(&self.second).enter().await?;
+                let one = tries.fail_over(&self.second).injected(bears_nothing).enter().await?;
                 one.run(call(&self.second), &classify).await.0
             }
             Err(not_sent) => Err(not_sent.into()),

@@ -6,7 +6,7 @@
 use super::bulkhead::Room;
 use super::retries::Retrying;
 use super::settings::{Settings, UpstreamBuilder};
-use super::tries::Tries;
+use super::tries::{Tries, bears_nothing};
 use crate::breaker::Breaker;
 use crate::call::CallError;
 use crate::client::Client;
@@ -218,7 +218,7 @@ impl Lane {
         F: Future<Output = Result<T, E>>,
         C: Classify<Result<T, E>>,
     {
-        let one = Tries::once(self, Instant::now()).enter().await?;
+        let one = Tries::once(self, Instant::now()).injected(bears_nothing).enter().await?;
         one.run(call(), &classify).await.0
     }
 
@@ -247,7 +247,7 @@ impl Lane {
         F: Future<Output = Result<T, E>>,
         C: Classify<Result<T, E>>,
     {
-        let mut tries = Tries::many(self, Instant::now());
+        let mut tries = Tries::many(self, Instant::now()).injected(bears_nothing);
         let mut last = None;
         loop {
             let one = match tries.enter().await {

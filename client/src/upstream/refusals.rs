@@ -54,6 +54,28 @@ impl Tripped {
     }
 }
 
+/// A fault that a person injects into the breaker's calls ended this one. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the call to {breaker} was ended by an injected fault after {} ms", after.as_millis())]
+pub struct Injected {
+    pub(crate) breaker: BreakerId,
+    pub(crate) after: Duration,
+}
+
+impl Injected {
+    /// Into whose calls it is injected.
+    #[must_use]
+    pub fn breaker(&self) -> &BreakerId {
+        &self.breaker
+    }
+
+    /// How long the fault delayed the call before its end; zero: not at all.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+}
+
 /// Which limit ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

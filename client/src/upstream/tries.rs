@@ -1,11 +1,11 @@
 //! The engine: what happens around each try of a call, in one order for all doors.
 //!
-//! Ask the breaker; find room; ask again if that took a while; ask the local breaker; call, with a limit of time; judge; count; perhaps
+//! Ask the breaker; find room; ask again if that took a while; ask the local breaker; inject what a person ordered; call, with a limit of time; judge; count; perhaps
 //! wait and try again. A door brings the call itself and its own loop, and nothing else.
 
 use super::bulkhead::{Full, Place};
 use super::lane::Lane;
-use super::refusals::{Overflow, TimedOut, Timeout, Tripped};
+use super::refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 use super::retries::{Retrying, Waits};
 use crate::breaker::Refused;
 use crate::call::CallError;
@@ -13,6 +13,7 @@ use crate::calls::{Ended, InFlight};
 use crate::local::{Local, Ticket};
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
+use cutout_core::{Injection, Mark};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::retry::backoff::Backoff;
@@ -28,6 +29,8 @@ pub(crate) struct Tries<'a> {
     /// None: no try has begun, or it is tried once.
     waits: Option<Waits>,
     retried: u32,
+    /// What a fault does to the next try. Drawn once for the call, as it is what the call meets and not what each try meets.
+    injection: Option<Injection>,
 }
 
 /// Why a try was not made.
@@ -36,10 +39,11 @@ pub(crate) enum NotSent {
     Refused(Refused),
     Overflow(Overflow),
     Tripped(Tripped),
+    Injected(Injected),
 }
 
 impl NotSent {
-    /// Whether another upstream is to be tried. Not after an overflow: too many calls would only be too many there.
+    /// Whether another upstream is to be tried. Not after an injected fault, which stands for a vendor that fails; not after an overflow: too many calls would only be too many there.
     pub(crate) fn fails_over(&self) -> bool {
         matches!(self, NotSent::Refused(_) | NotSent::Tripped(_))
     }
@@ -51,6 +55,7 @@ impl<E> From<NotSent> for CallError<E> {
             NotSent::Refused(refused) => CallError::Refused(refused),
             NotSent::Overflow(overflow) => CallError::Overflow(overflow),
             NotSent::Tripped(tripped) => CallError::Tripped(tripped),
+            NotSent::Injected(injected) => CallError::Injected(injected),
         }
     }
 }
@@ -65,12 +70,18 @@ impl<'a> Tries<'a> {
     /// A call that is tried once.
     pub(crate) fn once(lane: &'a Lane, started: Instant) -> Tries<'a> {
         let deadline = started + lane.settings().request_timeout;
-        Tries { lane, started, deadline, repeatable: false, waits: None, retried: 0 }
+        Tries { lane, started, deadline, repeatable: false, waits: None, retried: 0, injection: None }
     }
 
     /// A call that may be retried, as far as the lane's settings say.
     pub(crate) fn many(lane: &'a Lane, started: Instant) -> Tries<'a> {
         Tries { repeatable: true, ..Tries::once(lane, started) }
+    }
+
+    /// Draws what a fault does to the call, which bears what `bears` tells.
+    #[must_use]
+    pub(crate) fn injected(self, bears: impl FnOnce(&Mark) -> bool) -> Tries<'a> {
+        Tries { injection: self.lane.breaker().injects(bears), ..self }
     }
 
     /// Asks whoever has a say whether a try may be made, and waits for room.
@@ -97,7 +108,19 @@ impl<'a> Tries<'a> {
         let has_waited = self.retried > 0 || place.as_ref().is_some_and(|place| place.waited);
         let began = if has_waited { Instant::now() } else { self.started };
         let in_flight = breaker.calls().stripe().begin();
-        Ok(Try { lane: self.lane, deadline: self.deadline, began, in_flight, ticket, _place: place })
+        let one = Try {
+            lane: self.lane,
+            deadline: self.deadline,
+            began,
+            in_flight,
+            ticket,
+            is_delayed: false,
+            _place: place,
+        };
+        match self.injection.take() {
+            None => Ok(one),
+            Some(injection) => one.meet(injection).await,
+        }
     }
 
     /// Only a call that is made earns the budget anything: what is refused is no traffic that retries may be a share of.
@@ -159,6 +182,11 @@ impl<'a> Tries<'a> {
     }
 }
 
+/// Of calls that are not requests with headers: faults that are for a header do not meet them.
+pub(super) fn bears_nothing(_: &Mark) -> bool {
+    false
+}
+
 /// One try that may be made.
 pub(crate) struct Try<'a> {
     lane: &'a Lane,
@@ -166,7 +194,30 @@ pub(crate) struct Try<'a> {
     began: Instant,
     in_flight: InFlight<'a>,
     ticket: Option<Ticket<'a>>,
+    /// Whether an injected fault has taken some of the call's time.
+    is_delayed: bool,
     _place: Option<Place<'a>>,
+}
+
+impl<'a> Try<'a> {
+    /// Carries a fault out: the wait, and the end. The wait ends with the call's time at the latest.
+    async fn meet(self, Injection { delay_ms, aborts }: Injection) -> Result<Try<'a>, NotSent> {
+        let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+        let from = Instant::now();
+        let left = self.deadline.saturating_duration_since(from);
+        if !delay.is_zero() {
+            self.lane.breaker().tally().aside(Aside::InjectedDelay);
+            tokio::time::sleep(delay.min(left)).await;
+        }
+        if aborts || delay >= left {
+            let breaker = self.lane.breaker().id().clone();
+            let after = if delay.is_zero() { delay } else { from.elapsed() };
+            self.in_flight.end(Ended::Injected);
+            return Err(NotSent::Injected(Injected { breaker, after }));
+        }
+        // The vendor's time begins when it is asked.
+        Ok(Try { began: Instant::now(), is_delayed: !delay.is_zero(), ..self })
+    }
 }
 
 impl Try<'_> {
@@ -206,6 +257,9 @@ impl Try<'_> {
                 (result.map_err(CallError::Failed), ended)
             }
         };
+        // With the time that a fault took, the vendor might have answered. The end of a try's own time is the vendor's.
+        let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
+        let ended = if was_cut && ended != Ended::Success { Ended::Injected } else { ended };
         span.record("outcome", ended.word());
         self.end(ended, took);
         (result, ended)

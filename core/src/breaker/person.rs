@@ -5,6 +5,7 @@
 //!
 //! Left out: who may order (`service`).
 
+use crate::fault::Fault;
 use crate::flag::{Forced, ForcedUntil};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,18 @@ impl Override {
     pub fn holds_at(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until_ms| now_ms < until_ms)
     }
+}
+
+/// A fault that a person injects, with who and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InjectedFault {
+    /// Who decided.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// What is injected, since when, and until when.
+    #[serde(flatten)]
+    pub fault: Fault,
 }
 
 /// A person's decision on a whole scope: no signal opens anything.
@@ -83,6 +96,10 @@ pub enum Act {
     Clear,
     /// Lets a breaker open that [`Hold::MaxOpen`] holds back.
     Release,
+    /// Injects a fault, in the place of the one before. It begins now, whatever it says, and its limits hold.
+    Inject(Fault),
+    /// Ends the fault.
+    EndFault,
     /// Brings an override back that the store has lost, unless a person has decided again since it was ordered.
     Restore {
         /// When it was ordered, Unix milliseconds.

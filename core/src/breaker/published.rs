@@ -37,12 +37,14 @@ impl Breaker {
             on_stale: policy.on_stale,
             forced: self.forced.as_ref().map(Override::shown),
             would,
+            fault: self.fault.as_ref().map(|injected| Box::new(injected.fault.clone())),
         }
     }
 
     fn future(&self, policy: &Policy, hold: Option<Hold>) -> Future {
         let mut future = Future { ramp: self.ramp, ..Future::default() };
-        let mut later = self.clone();
+        // A fault changes no state, and its end stands in itself.
+        let mut later = Breaker { fault: None, ..self.clone() };
         while let Some((due_ms, cause)) = later.next_due(policy) {
             later.step(policy, hold, due_ms, cause.clone());
             let goes_stale = cause == Cause::Stale && (self.state == State::Open || future.next.is_some());

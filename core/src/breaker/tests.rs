@@ -3,6 +3,7 @@ use crate::flag::{Flag, Next};
 use crate::hint::{HINT_AGE_LIMIT_MS, HINT_HOLD_MS};
 use proptest::prelude::*;
 
+mod faults;
 mod people;
 mod stale;
 mod together;

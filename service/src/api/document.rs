@@ -5,7 +5,7 @@
 
 use super::operator::Looker;
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{flags, history, live, model, orders};
+use super::{faults, flags, history, live, model, orders};
 use axum::Json;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -27,7 +27,7 @@ pub(crate) struct BreakerPath {
     info(title = "Cutout, the operators' API", license(name = "MIT OR Apache-2.0")),
     paths(
         flags::status, flags::list, flags::show, live::changes, flags::held, orders::release, orders::force,
-        orders::clear, orders::pause, orders::set_pause, orders::end_pause, history::page, history::export, openapi
+        orders::clear, faults::inject, faults::end, orders::pause, orders::set_pause, orders::end_pause, history::page, history::export, openapi
     ),
     components(schemas(ProblemBody, model::StateName)),
     modifiers(&Common)

@@ -60,7 +60,7 @@ pub(crate) struct ExportQuery {
 /// What brought a change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CauseView {
-    /// `report`, `hint`, `hint_lapsed`, `ramp_ended`, `min_open_ended`, `stale`, `override_ended` or `person`; the list may grow.
+    /// `report`, `hint`, `hint_lapsed`, `ramp_ended`, `min_open_ended`, `stale`, `override_ended`, `fault_ended` or `person`; the list may grow.
     kind: String,
     /// The monitor whose report or notification brought it.
     #[schema(required)]
@@ -71,7 +71,7 @@ pub(crate) struct CauseView {
     /// Why.
     #[schema(required)]
     why: Option<String>,
-    /// What: `force`, `clear`, `release`, `pause`, `resume`, or `restore` of what the store had lost; the list may grow.
+    /// What: `force`, `clear`, `release`, `inject`, `end_fault`, `pause`, `resume`, or `restore` of what the store had lost; the list may grow.
     #[schema(required)]
     act: Option<String>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct HistoryItem {
     breaker: Option<String>,
     #[schema(required)]
     from: Option<StateName>,
-    /// The same as `from` if a person's order left the state as it was.
+    /// The same as `from` if a person's order, or the end of a fault, left the state as it was.
     #[schema(required)]
     to: Option<StateName>,
     cause: CauseView,

@@ -6,7 +6,10 @@ use crate::apply::web_link;
 use crate::operators::{Operator, Role};
 use crate::order::version_of;
 use cutout_core::breaker::{Asks, Heard, Hint, SignalId};
-use cutout_core::{Breaker, BreakerId, Declaration, EventSeen, Flag, Forced, Hold, Mode, OnStale, State};
+use cutout_core::{
+    Breaker, BreakerId, Declaration, EventSeen, Fault, Flag, Forced, Hold, InjectedFault, Mark, Mode,
+    OnStale, State,
+};
 use cutout_core::{MonitorSeen, Override, Pause, Policy};
 use cutout_flags::Published;
 use jiff::Timestamp;
@@ -141,6 +144,69 @@ pub(crate) struct OverrideShown {
     pub(crate) until: Option<Timestamp>,
 }
 
+/// The header of the requests that a fault is for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FaultHeader)]
+pub(crate) struct HeaderView {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$", example = "x-drill")]
+    pub(crate) name: String,
+    /// Null: any.
+    #[serde(default)]
+    #[schema(max_length = 128, pattern = "^[ -~]*$")]
+    pub(crate) value: Option<String>,
+}
+
+impl From<&Mark> for HeaderView {
+    fn from(mark: &Mark) -> HeaderView {
+        HeaderView { name: mark.name.clone(), value: mark.value.clone() }
+    }
+}
+
+/// What a person injects into a breaker's calls, as callers see it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = FaultShown)]
+pub(crate) struct FaultView {
+    /// The share of calls that end unsent, parts per million.
+    pub(crate) abort_ppm: u32,
+    /// The share of calls that wait before they are sent, parts per million.
+    pub(crate) delay_ppm: u32,
+    /// How long they wait, milliseconds.
+    pub(crate) delay_ms: i64,
+    /// Only requests that bear this header; null: any call.
+    #[schema(required)]
+    pub(crate) header: Option<HeaderView>,
+    pub(crate) since: Timestamp,
+    /// When it ends.
+    pub(crate) until: Timestamp,
+}
+
+impl From<&Fault> for FaultView {
+    fn from(fault: &Fault) -> FaultView {
+        FaultView {
+            abort_ppm: fault.abort_ppm,
+            delay_ppm: fault.delay_ppm,
+            delay_ms: fault.delay_ms,
+            header: fault.only.as_ref().map(Into::into),
+            since: time(fault.since_ms),
+            until: time(fault.ends_ms()),
+        }
+    }
+}
+
+/// Who injects a fault, and why.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct FaultBy {
+    pub(crate) by: String,
+    pub(crate) why: String,
+}
+
+impl From<&InjectedFault> for FaultBy {
+    fn from(injected: &InjectedFault) -> FaultBy {
+        FaultBy { by: injected.by.clone(), why: injected.why.clone() }
+    }
+}
+
 /// A change that time alone brings.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct NextChange {
@@ -173,6 +239,9 @@ pub(crate) struct BreakerSummary {
     pub(crate) forced: Option<OverrideShown>,
     #[schema(required)]
     pub(crate) next: Option<NextChange>,
+    /// What a person injects into its calls now.
+    #[schema(required)]
+    pub(crate) fault: Option<FaultView>,
     /// When an open breaker goes stale unless a report confirms it.
     #[schema(required)]
     pub(crate) stale_at: Option<Timestamp>,
@@ -200,6 +269,7 @@ impl BreakerSummary {
             forced: forced
                 .map(|forced| OverrideShown { state: forced.state.into(), until: forced.until_ms.map(time) }),
             next: next.map(|next| NextChange { at: time(next.at_ms), state: next.state.into() }),
+            fault: flag.fault.as_deref().filter(|fault| fault.holds_at(now_ms)).map(Into::into),
             stale_at: flag.stale_at_ms.map(time),
             rev: *rev,
             version: version_of(published),
@@ -376,6 +446,9 @@ pub(crate) struct BreakerDetail {
     /// Who forces it, why, and until when.
     #[schema(required)]
     pub(crate) forced_by: Option<OverrideFull>,
+    /// Who injects the fault, and why.
+    #[schema(required)]
+    pub(crate) fault_by: Option<FaultBy>,
     /// Why it is not open although a signal fires.
     #[schema(required)]
     pub(crate) held: Option<HeldName>,
@@ -412,6 +485,7 @@ impl BreakerDetail {
         BreakerDetail {
             summary: BreakerSummary::of(id, published, now_ms),
             forced_by: record.forced().filter(|forced| forced.holds_at(now_ms)).map(Into::into),
+            fault_by: record.fault().filter(|injected| injected.fault.holds_at(now_ms)).map(Into::into),
             held: record.held().map(Into::into),
             signals: signals.map(|heard| SignalView::of(&heard, monitor(heard.id), now_ms)).collect(),
             hints: record.hints().iter().map(hint).collect(),

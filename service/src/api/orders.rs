@@ -10,11 +10,12 @@ use super::operator::{Decider, Looker};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, Body, Named, tagged};
 use crate::duration;
+use crate::operators::Operator;
 use crate::order::{self, ANY_VERSION, Caution, pause_version};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use cutout_core::{Act, Order};
+use cutout_core::{Act, BreakerId, Order};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -65,7 +66,7 @@ pub(crate) struct PauseBody {
 pub(crate) struct WhyQuery {
     /// Why: it stands in the history.
     #[param(min_length = 1, max_length = 500, pattern = "\\S")]
-    why: String,
+    pub(super) why: String,
 }
 
 /// Which version its sender has seen.
@@ -80,14 +81,14 @@ pub(crate) struct IfMatch {
 
 /// When a decision ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     Never,
     At(Timestamp),
     For { ms: i64 },
 }
 
 impl Until {
-    fn parse(text: &str) -> Result<Until, Problem> {
+    pub(super) fn parse(text: &str) -> Result<Until, Problem> {
         if text == "never" {
             return Ok(Until::Never);
         }
@@ -99,7 +100,7 @@ impl Until {
     }
 
     /// As Unix milliseconds when it is `now_ms`; none: never.
-    fn at_ms(self, now_ms: i64) -> Option<i64> {
+    pub(super) fn at_ms(self, now_ms: i64) -> Option<i64> {
         match self {
             Until::Never => None,
             Until::At(at) => Some(at.as_millisecond()),
@@ -130,6 +131,21 @@ fn caution(headers: &HeaderMap) -> Caution {
     }
 }
 
+/// Carries out what the operator decides of a declared breaker, and shows the breaker as it is then.
+pub(super) async fn decided(
+    api: &Api,
+    id: &BreakerId,
+    headers: &HeaderMap,
+    operator: Operator,
+    why: String,
+    act: Act,
+) -> Result<Response, Problem> {
+    api.declaration(id)?;
+    let order = Order { by: operator.name, why: reason(why)?, act };
+    order::obey_with(&api.shared, id, &order, &caution(headers)).await?;
+    shown(api, id).await
+}
+
 /// Forces a breaker open or closed, in the place of what was forced before. It takes effect at once for every caller, and no
 /// signal undoes it.
 #[utoipa::path(put, path = "/v1/overrides/{id}", tag = "overrides", params(BreakerPath, IfMatch), request_body = OverrideBody,
@@ -144,13 +160,11 @@ pub(crate) async fn force(
     headers: HeaderMap,
     Body(body): Body<OverrideBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
+    let until = Until::parse(&body.until)?;
     api.declaration(&id)?;
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let act = Act::Force { state: body.state.into(), until_ms: until.at_ms(now_ms) };
-    let order = Order { by: operator.name, why: reason(body.why)?, act };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, body.why, act).await
 }
 
 /// Ends an override: signals decide again.
@@ -165,11 +179,7 @@ pub(crate) async fn clear(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    api.declaration(&id)?;
-    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Clear };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, query.why, Act::Clear).await
 }
 
 /// Lets a breaker open that `max_open` holds back.
@@ -184,11 +194,7 @@ pub(crate) async fn release(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    api.declaration(&id)?;
-    let order = Order { by: operator.name, why: reason(query.why)?, act: Act::Release };
-    order::obey_with(&api.shared, &id, &order, &caution).await?;
-    shown(&api, &id).await
+    decided(&api, &id, &headers, operator, query.why, Act::Release).await
 }
 
 /// Shows whether the scope is paused, from the store.

@@ -363,7 +363,7 @@ impl World<'_> {
         let ordered = match order.act {
             Act::Force { state, until_ms } => Some(Ordered { state, since_ms: now_ms, until_ms }),
             Act::Clear => None,
-            Act::Release | Act::Restore { .. } => return,
+            Act::Inject(_) | Act::EndFault | Act::Release | Act::Restore { .. } => return,
         };
         self.store.shadow(id).ordered = ordered;
         match ordered {
