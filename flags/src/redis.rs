@@ -30,7 +30,7 @@ use errors::store_error;
 use forms::{
     Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
 };
-use redis::streams::{StreamRangeReply, StreamReadReply};
+use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
@@ -160,7 +160,7 @@ impl RedisStore {
         &self,
         position: &mut Position,
         wait: Option<Duration>,
-    ) -> Result<Vec<Change>, StoreError> {
+    ) -> Result<Vec<StreamId>, StoreError> {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(CHANGES_PER_READ_MAX);
         if let Some(wait) = wait {
@@ -175,11 +175,11 @@ impl RedisStore {
         };
         let answer = answer.map_err(|error| store_error("waiting for changes", error))?;
         let entries = answer.into_iter().flat_map(|answer| answer.keys).flat_map(|stream| stream.ids);
-        let entries: Vec<_> = entries.collect();
+        let entries: Vec<StreamId> = entries.collect();
         if let Some(last) = entries.last() {
             position.0.clone_from(&last.id);
         }
-        Ok(entries.iter().filter_map(parse_change).collect())
+        Ok(entries)
     }
 
     /// Waits for changes in the channel, and looks what the stream has before and after.
@@ -189,38 +189,53 @@ impl RedisStore {
         position: &mut Position,
         wait: Duration,
     ) -> Result<Vec<Change>, StoreError> {
-        if !subscription.is_at(position) {
-            // Published before it was subscribed, or before its reader came here.
-            let changes = self.read_on(position, None).await?;
-            subscription.read_to(position);
-            if !changes.is_empty() {
+        loop {
+            // Else something was published before it was subscribed, or before its reader came here.
+            let waits = subscription.may_wait(position);
+            if waits {
+                match subscription.wait(position, wait).await {
+                    Heard::Changes(changes) => {
+                        self.channel.keep(subscription);
+                        return Ok(changes);
+                    }
+                    Heard::Ended => {
+                        self.channel.broke();
+                        // What was heard and not compared is read once more.
+                        *position = subscription.read_from(position);
+                        return Ok(changes_of(&self.read_on(position, None).await?));
+                    }
+                    Heard::Nothing => {}
+                }
+            }
+            let changes = self.look(&mut subscription, position).await?;
+            if subscription.is_overdue() {
+                self.channel.is_useless();
+                return Ok(changes);
+            }
+            if waits || !changes.is_empty() {
                 self.channel.keep(subscription);
                 return Ok(changes);
             }
         }
-        match subscription.wait(position, wait).await {
-            Heard::Changes(changes) => {
-                self.channel.keep(subscription);
-                return Ok(changes);
-            }
-            Heard::Ended => {
-                self.channel.broke();
-                return self.read_on(position, None).await;
-            }
-            Heard::Nothing => {}
+    }
+
+    /// Reads the stream, and takes back what the channel alone has brought.
+    async fn look(
+        &self,
+        subscription: &mut Subscription,
+        position: &mut Position,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut read_to = subscription.read_from(position);
+        let entries = self.read_on(&mut read_to, None).await?;
+        if !self.channel.is_current(subscription) {
+            // Another primary may have lost the last changes: that is for the next snapshot to judge.
+            *position = read_to;
+            return Ok(changes_of(&entries));
         }
-        let known = position.clone();
-        let changes = self.read_on(position, None).await?;
-        subscription.read_to(position);
-        if subscription.is_overdue() {
-            self.channel.is_useless();
-            return Ok(changes);
-        }
-        if *position != known {
-            subscription.owes(position);
-        }
-        self.channel.keep(subscription);
-        Ok(changes)
+        subscription.compare(&entries, read_to, position).map_err(|from_rev| {
+            self.channel.is_untrue();
+            StoreError::Retracted { from_rev }
+        })
     }
 
     /// What `meta` says; none without an epoch.
@@ -436,7 +451,7 @@ impl Store for RedisStore {
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
         match self.channel.subscription(&self.shared, position).await {
             Some(subscription) => self.hear(subscription, position, wait).await,
-            None => self.read_on(position, Some(wait)).await,
+            None => Ok(changes_of(&self.read_on(position, Some(wait)).await?)),
         }
     }
 
@@ -453,6 +468,10 @@ impl Store for RedisStore {
         let (info,): (InfoDict,) = self.ask("asking what it keeps on disk", pipeline).await?;
         Ok(info.get::<u8>(AOF_FIELD).map(|enabled| enabled == 1))
     }
+}
+
+fn changes_of(entries: &[StreamId]) -> Vec<Change> {
+    entries.iter().filter_map(parse_change).collect()
 }
 
 /// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.

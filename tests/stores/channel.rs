@@ -1,5 +1,5 @@
-//! What the channel beside the stream may do and not do: it is faster, and nothing is lost when it is silent, cut, refused or
-//! foreign.
+//! What the channel beside the stream may do and not do: it is faster, nothing is lost when it is silent, cut, refused or
+//! foreign, and what it alone brings does not last.
 
 use crate::subject::{DEADLINE, Following, Seen, bank, commit, declare, flag, write};
 use cutout_core::flag::State::{Closed, Open};
@@ -15,6 +15,8 @@ const FLAGS: &str = "cutout:{default}:flags";
 const CHANGES: &str = "cutout:{default}:changes";
 /// So soon comes what nobody has to look for: less than the time between two looks at the stream.
 const AT_ONCE: Duration = Duration::from_millis(700);
+/// Within this time what was forged is gone: after a second, and long before the snapshots that would heal it too.
+const FORGED_MAX: Duration = Duration::from_secs(5);
 
 fn store_at(url: &str) -> Arc<dyn Store> {
     Arc::new(RedisStore::new(url, "default").unwrap())
@@ -79,12 +81,32 @@ async fn a_change_comes_by_the_channel_alone() {
     commit(&*store, &term, write(&spaced, 0, 1, Some(flag(Open)))).await;
     sees(&following, &spaced, Open).await;
     assert_eq!(blocked(&server), 0, "nobody waits at the stream");
+}
 
-    // The stream does not have this one.
-    let message = format!("9999999999999-0\n{}\n{}", bank(2).as_str(), flag_text(&term, 2, "open"));
-    let heard: usize = server.ask(&["PUBLISH", &channel_of(&term), &message]);
-    assert_eq!(heard, 1);
-    sees(&following, &bank(2), Open).await;
+#[tokio::test]
+async fn what_the_channel_alone_brings_is_taken_back_at_the_next_look_at_the_stream() {
+    let (server, store, term, following) = scene().await;
+    commit(&*store, &term, write(&bank(1), 0, 1, Some(flag(Closed)))).await;
+    sees(&following, &bank(1), Closed).await;
+    let forged = Instant::now();
+    for (place, breaker, rev) in [("9999999999999-0", bank(1), 2), ("9999999999999-1", bank(2), 3)] {
+        let message = format!("{place}\n{}\n{}", breaker.as_str(), flag_text(&term, rev, "open"));
+        let heard: usize = server.ask(&["PUBLISH", &channel_of(&term), &message]);
+        assert_eq!(heard, 1);
+        sees(&following, &breaker, Open).await;
+    }
+    // True, though its number was forged and the forged places are beyond its own.
+    commit(&*store, &term, write(&bank(3), 0, 1, Some(flag(Open)))).await;
+    let is_true =
+        |seen: &Seen| [1, 2, 3].map(|number| seen.state(&bank(number))) == [Some(Closed), None, Some(Open)];
+    following.watcher.until("the truth", is_true).await;
+    assert!(forged.elapsed() < FORGED_MAX, "{:?}", forged.elapsed());
+    assert_eq!(following.watcher.now(|seen| (seen.failures, seen.losses())), (0, 0));
+    // Whoever does this is not listened to any more.
+    until(&server, "the reader at the stream", |server| blocked(server) == 1).await;
+    assert_eq!(subscribed(&server, &term), 0);
+    commit(&*store, &term, write(&bank(1), 1, 2, Some(flag(Open)))).await;
+    sees(&following, &bank(1), Open).await;
 }
 
 #[tokio::test]

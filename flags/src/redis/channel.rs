@@ -1,25 +1,28 @@
 //! Changes as they are published beside the stream: the fast way, and never the truth.
 //!
 //! A thousand readers that block on a stream each make the server run their read again when it wakes them; those of a channel are
-//! handed the same text. What a channel loses shows in the stream, which is read once a wait in any case, and in `rev`. Who
-//! publishes nothing, or may not subscribe, is followed by the stream alone.
+//! handed the same text. What a channel loses shows in the stream, which is read once a wait in any case, and in `rev`; what it
+//! brought and the stream does not have is taken back. Who publishes nothing, or may not subscribe, is followed by the stream alone.
 //!
 //! Left out: shard channels. An ordinary one reaches every node of a cluster, and changes are few.
 
 use super::connection::Shared;
-use super::forms::{Place, parse_message, place};
+use super::forms::{Place, message_of, parse_change, parse_message, place};
 use super::route::{CONNECT_TIMEOUT_MS, Connection, Route, subscribe, within};
 use crate::store::{CHANGES_PER_READ_MAX, Change, Position};
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::PubSubStream;
+use redis::streams::StreamId;
 use redis::{Msg, RedisError};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// How long the stream alone is read after a subscription broke; drawn each time, so that a fleet does not subscribe at once.
 const BROKEN_REST_MS: std::ops::Range<u64> = 1_000..5_000;
-/// The same after one that was refused, or brought less than the stream: neither passes soon.
+/// The same after one that was refused, or brought less or more than the stream: neither passes soon.
 const USELESS_REST_MS: u64 = 600_000;
 /// How much later than the stream a channel may bring a change.
 const LATE_MAX_MS: u64 = 500;
@@ -42,10 +45,22 @@ pub(super) struct Subscription {
     beside: Connection,
     /// Up to where its reader has everything; none: not known, so the stream has to be read first.
     at: Option<Position>,
-    /// When the stream was read last.
+    /// When the stream was read last, and up to where.
     read_at: Instant,
+    read_to: Position,
+    /// What was taken since; the stream has to have it too.
+    heard: Vec<Message>,
+    digests: RandomState,
     /// A change that the stream brought first, and when it did.
     owed: Option<(Place, Instant)>,
+}
+
+/// What is kept of a message that was taken.
+struct Message {
+    at: Place,
+    digest: u64,
+    /// The number of its change; the largest there is if it cannot be read.
+    rev: u64,
 }
 
 /// What came of waiting.
@@ -77,7 +92,7 @@ impl Channel {
         if let Some(idle) = self.take_idle(&name, position) {
             return Some(idle);
         }
-        match self.open(shared, name).await {
+        match self.open(shared, name, position).await {
             Ok(subscription) => Some(subscription),
             Err(error) => {
                 let refused = error.clone().into_server_errors().is_some();
@@ -104,10 +119,30 @@ impl Channel {
         self.rest(USELESS_REST_MS);
     }
 
-    async fn open(&self, shared: &Shared, to: Arc<str>) -> Result<Subscription, RedisError> {
+    /// Somebody publishes what the stream does not have: for long the stream alone is read.
+    pub(super) fn is_untrue(&self) {
+        tracing::warn!(
+            "changes were published that the store does not have: they are taken back, and changes come by the stream alone"
+        );
+        self.rest(USELESS_REST_MS);
+    }
+
+    /// Whether what a subscription brought and what the store says now come from the same place.
+    pub(super) fn is_current(&self, subscription: &Subscription) -> bool {
+        self.route.is_current(&subscription.beside)
+    }
+
+    async fn open(
+        &self,
+        shared: &Shared,
+        to: Arc<str>,
+        position: &Position,
+    ) -> Result<Subscription, RedisError> {
         let beside = shared.current().await?;
         let messages = within(CONNECT_TIMEOUT_MS, subscribe(&beside, &to)).await?;
-        Ok(Subscription { messages, to, beside, at: None, read_at: Instant::now(), owed: None })
+        let (read_at, read_to) = (Instant::now(), position.clone());
+        let (heard, digests) = (Vec::new(), RandomState::new());
+        Ok(Subscription { messages, to, beside, at: None, read_at, read_to, heard, digests, owed: None })
     }
 
     /// One that is current: that of the reader at this position, or any.
@@ -133,19 +168,55 @@ impl Channel {
 
 impl Subscription {
     /// Whether its reader has everything up to `position`, so that waiting for messages is enough.
-    pub(super) fn is_at(&self, position: &Position) -> bool {
-        self.at.as_ref() == Some(position)
+    pub(super) fn may_wait(&self, position: &Position) -> bool {
+        self.at.as_ref() == Some(position) && self.heard.len() < CHANGES_PER_READ_MAX
     }
 
-    /// Notes that the stream was read up to `position`.
-    pub(super) fn read_to(&mut self, position: &Position) {
-        self.at = Some(position.clone());
-        self.read_at = Instant::now();
+    /// From where the stream has to be read so that it shows what a reader at `position` lacks, and what was heard.
+    pub(super) fn read_from(&self, position: &Position) -> Position {
+        let earlier = if place(&self.read_to.0) < place(&position.0) { &self.read_to } else { position };
+        earlier.clone()
     }
 
-    /// Notes that the stream had changes up to `position` which the channel has not brought. It may be on its way.
-    pub(super) fn owes(&mut self, position: &Position) {
-        self.owed.get_or_insert((place(&position.0), Instant::now()));
+    /// Compares what was heard with what the stream has up to `read_to`, and gives what a reader at `position` lacks; `position`
+    /// moves on behind it.
+    ///
+    /// # Errors
+    /// The number of the first change that the stream does not have.
+    pub(super) fn compare(
+        &mut self,
+        entries: &[StreamId],
+        read_to: Position,
+        position: &mut Position,
+    ) -> Result<Vec<Change>, u64> {
+        let digest = |entry: &StreamId| Some(self.digests.hash_one(message_of(entry)?));
+        let had: HashSet<u64> = entries.iter().filter_map(digest).collect();
+        let end = place(&read_to.0);
+        // A read that is full may end before the last of them.
+        let is_whole = entries.len() < CHANGES_PER_READ_MAX;
+        let (judged, later): (Vec<Message>, Vec<Message>) =
+            self.heard.drain(..).partition(|message| is_whole || message.at <= end);
+        self.heard = later;
+        let untrue = judged.iter().filter(|message| !had.contains(&message.digest));
+        if let Some(rev) = untrue.map(|message| message.rev).min() {
+            return Err(rev);
+        }
+        let heard: HashSet<Place> = judged.iter().map(|message| message.at).collect();
+        let (known, is_own) = (place(&position.0), self.at.as_ref() == Some(position));
+        let lacks = |entry: &&StreamId| {
+            let at = place(&entry.id);
+            at > known || is_own && !heard.contains(&at)
+        };
+        let lacking: Vec<&StreamId> = entries.iter().filter(lacks).collect();
+        if let (Some(last), true) = (lacking.last(), is_own) {
+            // The channel has not brought it. It may be on its way.
+            self.owed.get_or_insert((place(&last.id), Instant::now()));
+        }
+        if end > known {
+            *position = read_to.clone();
+        }
+        (self.at, self.read_to, self.read_at) = (Some(position.clone()), read_to, Instant::now());
+        Ok(lacking.into_iter().filter_map(parse_change).collect())
     }
 
     /// Whether it still owes what the stream had long ago.
@@ -157,7 +228,7 @@ impl Subscription {
     pub(super) async fn wait(&mut self, position: &mut Position, wait: Duration) -> Heard {
         let until = self.read_at + wait;
         let mut changes = Vec::new();
-        while changes.is_empty() {
+        while changes.is_empty() && self.heard.len() < CHANGES_PER_READ_MAX {
             match timeout_at(until, self.messages.next()).await {
                 Ok(Some(message)) => self.take(&message, position, &mut changes),
                 Ok(None) => return Heard::Ended,
@@ -165,7 +236,7 @@ impl Subscription {
             }
         }
         // What else is there already.
-        while changes.len() < CHANGES_PER_READ_MAX {
+        while self.heard.len() < CHANGES_PER_READ_MAX {
             let Some(Some(message)) = self.messages.next().now_or_never() else { break };
             self.take(&message, position, &mut changes);
         }
@@ -175,14 +246,18 @@ impl Subscription {
 
     /// Takes what is new. What cannot be read is left to the stream.
     fn take(&mut self, message: &Msg, position: &mut Position, changes: &mut Vec<Change>) {
-        let Some((id, change)) = parse_message(message.get_payload_bytes()) else { return };
+        let payload = message.get_payload_bytes();
+        let Some((id, change)) = parse_message(payload) else { return };
         let at = place(id);
         if self.owed.is_some_and(|(owed, _)| at >= owed) {
             self.owed = None;
         }
         if at > place(&position.0) {
             id.clone_into(&mut position.0);
-            changes.extend(change());
+            let change = change();
+            let rev = change.as_ref().map_or(u64::MAX, |change| change.published.rev);
+            self.heard.push(Message { at, digest: self.digests.hash_one(payload), rev });
+            changes.extend(change);
         }
     }
 }

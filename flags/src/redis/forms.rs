@@ -114,6 +114,12 @@ pub(super) fn parse_message(message: &[u8]) -> Option<(&str, impl FnOnce() -> Op
     Some((id, change))
 }
 
+/// An entry of the stream as the script publishes it; none if it is not a change.
+pub(super) fn message_of(entry: &StreamId) -> Option<Vec<u8>> {
+    let (breaker, flag): (Vec<u8>, Vec<u8>) = (entry.get("breaker")?, entry.get("flag")?);
+    Some([entry.id.as_bytes(), &breaker, &flag].join(&b'\n'))
+}
+
 /// An entry of the audit stream; none if it is not one, which is told and passed over.
 pub(super) fn parse_audited(entry: &StreamId) -> Option<Audited> {
     let parse = || {
