@@ -10,7 +10,7 @@ use cutout_tests::redis::RedisServer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const META: &str = "cutout:{default}:meta";
+pub(crate) const META: &str = "cutout:{default}:meta";
 const FLAGS: &str = "cutout:{default}:flags";
 const CHANGES: &str = "cutout:{default}:changes";
 /// So soon comes what nobody has to look for: less than the time between two looks at the stream.
@@ -42,7 +42,7 @@ pub(crate) fn subscribed(server: &RedisServer, term: &Term) -> usize {
 }
 
 /// How many readers wait at the stream.
-fn blocked(server: &RedisServer) -> usize {
+pub(crate) fn blocked(server: &RedisServer) -> usize {
     let info: String = server.ask(&["INFO", "clients"]);
     let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
     line.expect("Redis tells it").trim().parse().unwrap()
