@@ -31,7 +31,7 @@ pub(crate) async fn until(server: &RedisServer, what: &str, holds: impl Fn(&Redi
     }
 }
 
-fn channel_of(term: &Term) -> String {
+pub(crate) fn channel_of(term: &Term) -> String {
     format!("{CHANGES}:{}", term.epoch.as_str())
 }
 

@@ -1,6 +1,6 @@
 //! The users of docs/redis.md, as they stand there: each may do all that it needs, and what is not granted is refused.
 
-use crate::channel::{META, blocked, subscribed, until};
+use crate::channel::{META, blocked, channel_of, subscribed, until};
 use crate::subject::{Following, bank, flag, write};
 use cutout_core::Declared;
 use cutout_core::flag::State::{Closed, Open};
@@ -69,7 +69,7 @@ async fn the_documented_users_have_the_rights_that_they_need_and_callers_cannot_
     until(&server, "the service's subscription", |server| subscribed(server, &term) == 2).await;
     assert_eq!(refused(&server), [""; 0], "nothing that is asked is refused");
 
-    let channel = format!("cutout:{{default}}:changes:{}", term.epoch.as_str());
+    let channel = channel_of(&term);
     for user in ["cutout-caller", "cutout-poller"] {
         let forbidden: [&[&str]; 6] = [
             &["PUBLISH", &channel, "x"],
