@@ -13,6 +13,7 @@ mod redirect;
 mod role;
 mod route;
 mod sentinel;
+mod tail;
 mod url;
 
 use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
@@ -22,16 +23,14 @@ use crate::store::{
     Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
-use channel::{Channel, Heard, Subscription};
+use channel::Channel;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
 use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
-use forms::{
-    Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
-};
-use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
-use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
+use forms::{Keys, foreign, json, parse_audited, parse_published, parse_record, published_parts, record};
+use redis::streams::StreamRangeReply;
+use redis::{InfoDict, Pipeline, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
@@ -153,89 +152,6 @@ impl RedisStore {
             }
         }
         Ok(())
-    }
-
-    /// Reads the stream on from `position`, which moves on behind what is returned. Waits so long if nothing is there.
-    async fn read_on(
-        &self,
-        position: &mut Position,
-        wait: Option<Duration>,
-    ) -> Result<Vec<StreamId>, StoreError> {
-        let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(CHANGES_PER_READ_MAX);
-        if let Some(wait) = wait {
-            // BLOCK 0 would wait for ever.
-            command.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
-        }
-        command.arg("STREAMS").arg(&self.keys.changes).arg(&position.0);
-        let request = async |mut connection| command.query_async(&mut connection).await;
-        let answer: Result<Option<StreamReadReply>, RedisError> = match wait {
-            Some(wait) => self.blocking.ask(wait, request).await,
-            None => self.shared.ask(request).await,
-        };
-        let answer = answer.map_err(|error| store_error("waiting for changes", error))?;
-        let entries = answer.into_iter().flat_map(|answer| answer.keys).flat_map(|stream| stream.ids);
-        let entries: Vec<StreamId> = entries.collect();
-        if let Some(last) = entries.last() {
-            position.0.clone_from(&last.id);
-        }
-        Ok(entries)
-    }
-
-    /// Waits for changes in the channel, and looks what the stream has before and after.
-    async fn hear(
-        &self,
-        mut subscription: Subscription,
-        position: &mut Position,
-        wait: Duration,
-    ) -> Result<Vec<Change>, StoreError> {
-        loop {
-            // Else something was published before it was subscribed, or before its reader came here.
-            let waits = subscription.may_wait(position);
-            if waits {
-                match subscription.wait(position, wait).await {
-                    Heard::Changes(changes) => {
-                        self.channel.keep(subscription);
-                        return Ok(changes);
-                    }
-                    Heard::Ended => {
-                        self.channel.broke();
-                        // What was heard and not compared is read once more.
-                        *position = subscription.read_from(position);
-                        return Ok(changes_of(&self.read_on(position, None).await?));
-                    }
-                    Heard::Nothing => {}
-                }
-            }
-            let changes = self.look(&mut subscription, position).await?;
-            if subscription.is_overdue() {
-                self.channel.is_useless();
-                return Ok(changes);
-            }
-            if waits || !changes.is_empty() {
-                self.channel.keep(subscription);
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// Reads the stream, and takes back what the channel alone has brought.
-    async fn look(
-        &self,
-        subscription: &mut Subscription,
-        position: &mut Position,
-    ) -> Result<Vec<Change>, StoreError> {
-        let mut read_to = subscription.read_from(position);
-        let entries = self.read_on(&mut read_to, None).await?;
-        if !self.channel.is_current(subscription) {
-            // Another primary may have lost the last changes: that is for the next snapshot to judge.
-            *position = read_to;
-            return Ok(changes_of(&entries));
-        }
-        subscription.compare(&entries, read_to, position).map_err(|from_rev| {
-            self.channel.is_untrue();
-            StoreError::Retracted { from_rev }
-        })
     }
 
     /// What `meta` says; none without an epoch.
@@ -451,7 +367,7 @@ impl Store for RedisStore {
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
         match self.channel.subscription(&self.shared, position).await {
             Some(subscription) => self.hear(subscription, position, wait).await,
-            None => Ok(changes_of(&self.read_on(position, Some(wait)).await?)),
+            None => self.read_changes(position, Some(wait)).await,
         }
     }
 
@@ -468,10 +384,6 @@ impl Store for RedisStore {
         let (info,): (InfoDict,) = self.ask("asking what it keeps on disk", pipeline).await?;
         Ok(info.get::<u8>(AOF_FIELD).map(|enabled| enabled == 1))
     }
-}
-
-fn changes_of(entries: &[StreamId]) -> Vec<Change> {
-    entries.iter().filter_map(parse_change).collect()
 }
 
 /// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.
