@@ -19,8 +19,8 @@ mod url;
 use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
 use crate::follower::chain;
 use crate::store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
-    Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, Change, Committed, Epoch, Meta, Mistake, Position, Publish, Published, Read, Setting,
+    Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use channel::Channel;
