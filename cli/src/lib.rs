@@ -2,15 +2,24 @@
 
 pub mod fake_datadog;
 
+mod api;
 mod banks;
 mod demo;
 mod dev;
+mod ended;
 mod event;
+mod operate;
 mod private_redis;
+mod reference;
 pub mod stack;
+mod terminal;
 
-use clap::{Parser, Subcommand};
+pub use reference::reference;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use dev::RedisChoice;
+use ended::Failed;
 use stack::Keep;
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,6 +54,17 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         breakers: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Operate(operate::Command),
+    /// Print what lets a shell complete this command's words.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the reference part of docs/cli.md.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
@@ -52,12 +72,24 @@ pub async fn main() -> ExitCode {
     // Before anything may use TLS. An error means that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     log_if_asked();
-    let done = match Arguments::parse().command {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) if failed.is_unread() => ExitCode::SUCCESS,
+        Err(failed) => {
+            // If standard error is closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "cutout: {}", failed.told());
+            failed.exit_code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failed> {
+    match command {
         Command::Demo { redis, event } => {
             let keep = redis.map_or(Keep::Memory, Keep::Redis);
             match event {
-                None => demo::run(&keep).await,
-                Some(file) => event::run(&keep, &file).await,
+                None => demo::run(&keep).await?,
+                Some(file) => event::run(&keep, &file).await?,
             }
         }
         Command::Dev { redis, breakers } => {
@@ -66,18 +98,17 @@ pub async fn main() -> ExitCode {
                 Some("auto") => RedisChoice::Auto,
                 Some(url) => RedisChoice::Url(url.to_owned()),
             };
-            dev::run(redis, breakers).await
+            dev::run(redis, breakers).await?;
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let chain: Vec<String> = dev::causes(error.as_ref()).collect();
-            // If standard error is closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "cutout: {}", chain.join(": "));
-            ExitCode::FAILURE
+        Command::Operate(command) => operate::run(command).await?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "cutout", &mut script);
+            std::io::stdout().write_all(&script)?;
         }
+        Command::Reference => std::io::stdout().write_all(reference().as_bytes())?,
     }
+    Ok(())
 }
 
 /// The parts' own log lines go to standard error when `RUST_LOG` asks for them; the command's own output is standard output.
