@@ -29,9 +29,9 @@ struct World {
 }
 
 /// How a command ended.
-struct Ended {
-    code: i32,
-    told: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) told: String,
 }
 
 impl World {
@@ -84,7 +84,7 @@ impl World {
 impl Ended {
     /// It ended so, and told all of this.
     #[track_caller]
-    fn is(&self, code: i32, told: &[&str]) {
+    pub(crate) fn is(&self, code: i32, told: &[&str]) {
         assert_eq!(self.code, code, "{}", self.told);
         for told in told {
             assert!(self.told.contains(told), "{told:?} is missing in:\n{}", self.told);
