@@ -115,7 +115,7 @@ pub(crate) fn router(shared: Arc<Shared>, operators: Operators, page: Page) -> R
     };
     let pages = limited(inside.merge(outside).with_state(site.clone()), bounds);
     // What is not there is the API's to tell, and only to who may know.
-    api::router(api).merge(pages.layer(from_fn_with_state(site, finish)))
+    pages.layer(from_fn_with_state(site, finish)).merge(api::router(api))
 }
 
 /// Gives whatever failed a page, every answer its headers, and the log its line.

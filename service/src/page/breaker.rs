@@ -10,7 +10,9 @@ use super::view::{View, breaker_path, class, moment, span};
 use super::{Site, Visitor, plot};
 use crate::api::Named;
 use crate::api::flags::detail;
-use crate::api::model::{AsksName, BreakerDetail, HeldName, ModeName, OnStaleName, PolicyView, SignalView};
+use crate::api::model::{
+    AsksName, BreakerDetail, HeldName, ModeName, OnStaleName, PolicyView, SignalView, StateName,
+};
 use crate::api::problem::Problem;
 use crate::duration::shown as duration;
 use axum::extract::{RawQuery, State};
@@ -95,6 +97,9 @@ fn state(view: &View<'_>, known: &BreakerDetail) -> Markup {
             h1 #title { (view.badge(shown.state)) " " span.name { (shown.breaker) } }
             p { (view.since(shown.since)) }
             p { (effect(view, shown)) }
+            @if !known.policy.refuse.is_empty() && shown.state != StateName::Closed {
+                p { (texts.refused_alone) " " @for class in &known.policy.refuse { code { (class) } " " } }
+            }
             @if shown.mode == ModeName::Watch { p { strong { (texts.watch_mode) } " " (texts.watch_means) } }
             @if let Some(held) = known.held {
                 p.warn { strong { (texts.held) } " "

@@ -10,16 +10,19 @@ use crate::api::model::{BreakerList, BreakerSummary, MonitorView, StateName, tim
 use crate::api::problem::Problem;
 use crate::board::Scope;
 use axum::extract::{RawQuery, State};
-use cutout_core::BreakerId;
 use cutout_core::breaker::Asks;
+use cutout_core::{BreakerId, Pause};
 use maud::{Markup, html};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many breakers that are not closed stand at the top.
 const ATTENTION_MAX: usize = 50;
 /// How many firing groups are shown of one of them.
 const FIRING_MAX: usize = 3;
+/// How long the list waits for what only the store knows.
+const STORE_WAIT: Duration = Duration::from_secs(1);
 
 /// The list.
 pub(crate) async fn show(
@@ -32,12 +35,14 @@ pub(crate) async fn show(
     let view = View { site: &site, visitor: &visitor, now_ms: scope.now_ms };
     let texts = view.texts();
     let all = Counted::of(&site, &scope);
-    let first = if is_all(&query) { Some(attention(&view, &all).await) } else { None };
+    let shown: Vec<&BreakerSummary> = if is_all(&query) { all.first.values().collect() } else { Vec::new() };
+    let behind = behind(&view, &shown).await;
+    let pause = behind.as_ref().map_or_else(|_| scope.pause().cloned(), |behind| behind.pause.clone());
     let content = html! {
-        (pipeline::paused(&view, &scope))
+        (pipeline::paused(&view, pause.as_ref()))
         h1 { (texts.breakers) }
         (summary(&view, &query, &all))
-        @if let Some(first) = first { (first) }
+        @if is_all(&query) { (attention(&view, &all, &behind)) }
         (table(&view, &query, &list))
         (pipeline::health(&view, &scope, all.unconfirmed))
     };
@@ -144,19 +149,18 @@ fn summary(view: &View<'_>, query: &ListQuery, all: &Counted) -> Markup {
 }
 
 /// What somebody should look at.
-async fn attention(view: &View<'_>, all: &Counted) -> Markup {
+fn attention(view: &View<'_>, all: &Counted, behind: &Result<Behind, Problem>) -> Markup {
     let texts = view.texts();
-    let firing = firing(view, all.first.values()).await;
     html! {
         section #attention aria-labelledby="attention-title" data-part {
             h2 #attention-title { (texts.not_closed) }
             @if all.first.is_empty() {
                 p.calm { (texts.all_closed) }
             }
-            @if let Err(problem) = &firing { p.failed { (texts.problem(problem.code(), problem.detail())) } }
+            @if let Err(problem) = behind { p.failed { (texts.problem(problem.code(), problem.detail())) } }
             ul.cards {
                 @for shown in all.first.values() {
-                    (card(view, shown, firing.as_ref().ok().and_then(|firing| firing.get(&shown.breaker))))
+                    (card(view, shown, behind.as_ref().ok().and_then(|behind| behind.firing.get(&shown.breaker))))
                 }
             }
             @if all.first_total > all.first.len() {
@@ -173,13 +177,23 @@ struct Firing {
     status: String,
 }
 
-/// What fires at each of these breakers, from the store.
-async fn firing(
-    view: &View<'_>,
-    shown: impl Iterator<Item = &BreakerSummary>,
-) -> Result<BTreeMap<String, Vec<Firing>>, Problem> {
+/// What only the store knows.
+struct Behind {
+    pause: Option<Pause>,
+    /// What fires, by breaker.
+    firing: BTreeMap<String, Vec<Firing>>,
+}
+
+/// What stands behind these breakers, if the store tells it soon: the list does not wait for a store that is away.
+async fn behind(view: &View<'_>, shown: &[&BreakerSummary]) -> Result<Behind, Problem> {
+    let late = |_| Problem::unavailable("store", "the store of breakers does not answer in time");
+    tokio::time::timeout(STORE_WAIT, read_behind(view, shown)).await.map_err(late)?
+}
+
+async fn read_behind(view: &View<'_>, shown: &[&BreakerSummary]) -> Result<Behind, Problem> {
     let api = &view.site.api;
-    let ids: Vec<BreakerId> = shown.map(|shown| BreakerId::from_stored(shown.breaker.clone())).collect();
+    let ids: Vec<BreakerId> =
+        shown.iter().map(|shown| BreakerId::from_stored(shown.breaker.clone())).collect();
     let read = api.store().read(&ids, None).await?;
     let mut groups = Vec::new();
     for (id, stored) in ids.iter().zip(&read.breakers) {
@@ -202,7 +216,8 @@ async fn firing(
         let of_breaker = firing.entry(id.as_str().to_owned()).or_default();
         of_breaker.push(Firing { monitor, group: signal.group, status });
     }
-    Ok(firing)
+    let pause = read.pause.filter(|pause| pause.holds_at(read.now_ms));
+    Ok(Behind { pause, firing })
 }
 
 /// One breaker that somebody should look at.

@@ -5,6 +5,7 @@ use super::list::before;
 use super::view::View;
 use crate::board::Scope;
 use crate::pulse::Kind;
+use cutout_core::Pause;
 use maud::{Markup, html};
 
 /// From when on the store's silence is bad, milliseconds: a follower hears of it every 30 s.
@@ -13,11 +14,11 @@ const STORE_AGE_MAX_MS: i64 = 90_000;
 const RECONCILE_AGE_MAX_MS: i64 = 180_000;
 
 /// Says that the scope is paused, if it is.
-pub(crate) fn paused(view: &View<'_>, scope: &Scope) -> Markup {
+pub(crate) fn paused(view: &View<'_>, pause: Option<&Pause>) -> Markup {
     let texts = view.texts();
     html! {
         div #paused data-part {
-            @if let Some(pause) = scope.pause() {
+            @if let Some(pause) = pause {
                 div.banner {
                     p {
                         strong { (texts.paused) } " " (texts.paused_means) " "
