@@ -128,7 +128,7 @@ impl Service {
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
         let board = board::Board::new(clock.clone());
-        let (closing, pulse) = (watch::Sender::new(false), pulse::Pulse::default());
+        let (closing, pulse) = (watch::Sender::new(false), pulse::Pulse::new(clock.now_ms()));
         Service { shared: Arc::new(Shared { parts, declared, people, board, closing, pulse, clock }) }
     }
 

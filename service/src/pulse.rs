@@ -14,6 +14,7 @@ const NEVER: i64 = i64::MIN;
 pub(crate) struct Pulse {
     notification_ms: AtomicI64,
     reconcile_ms: AtomicI64,
+    started_ms: i64,
 }
 
 /// What brought a callback.
@@ -23,13 +24,13 @@ pub(crate) enum Kind {
     Reconcile,
 }
 
-impl Default for Pulse {
-    fn default() -> Pulse {
-        Pulse { notification_ms: AtomicI64::new(NEVER), reconcile_ms: AtomicI64::new(NEVER) }
-    }
-}
-
 impl Pulse {
+    /// Of an instance that starts at `now_ms`.
+    pub(crate) fn new(now_ms: i64) -> Pulse {
+        let [notification_ms, reconcile_ms] = [NEVER, NEVER].map(AtomicI64::new);
+        Pulse { notification_ms, reconcile_ms, started_ms: now_ms }
+    }
+
     fn of(&self, kind: Kind) -> &AtomicI64 {
         match kind {
             Kind::Notification => &self.notification_ms,
@@ -46,5 +47,10 @@ impl Pulse {
     pub(crate) fn age_ms(&self, kind: Kind, now_ms: i64) -> Option<i64> {
         let at_ms = self.of(kind).load(Relaxed);
         (at_ms != NEVER).then(|| now_ms.saturating_sub(at_ms).max(0))
+    }
+
+    /// For how long nothing of that kind was heard at `now_ms`, milliseconds: since the start if nothing was heard yet.
+    pub(crate) fn silent_ms(&self, kind: Kind, now_ms: i64) -> i64 {
+        self.age_ms(kind, now_ms).unwrap_or(now_ms.saturating_sub(self.started_ms))
     }
 }

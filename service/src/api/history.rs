@@ -89,7 +89,7 @@ pub(crate) struct LinksView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryItem {
     /// Its place.
-    id: String,
+    pub(crate) id: String,
     /// When it took effect, by the store's clock.
     pub(crate) at: Timestamp,
     /// Which breaker; null: the whole scope.

@@ -56,7 +56,7 @@ async fn content(
         Err(problem) => return Err(problem),
     };
     let chosen = Span::named(query.get("span"));
-    let history = past::of_breaker(api, id, chosen.from_ms(view.now_ms)).await?;
+    let history = past::of_breaker(api, id, chosen.begins_ms(view.now_ms)).await?;
     let content = html! {
         @if let Some(failed) = failed {
             p.failed #failed role="alert" tabindex="-1" {
@@ -196,7 +196,7 @@ fn timeline(
 ) -> Markup {
     let texts = view.texts();
     let now = known.map(|known| known.summary.would.unwrap_or(known.summary.state));
-    let line = plot::line(&history.items, now, chosen.from_ms(view.now_ms), view.now_ms);
+    let line = plot::line(&history.items, now, chosen.begins_ms(view.now_ms), view.now_ms);
     let would = known.is_some_and(|known| known.summary.mode == ModeName::Watch);
     html! {
         section #timeline aria-labelledby="timeline-title" data-part {
@@ -207,7 +207,7 @@ fn timeline(
                         aria-current=[(span == chosen).then_some("true")] { (span.name()) }
                 }
             }
-            (plot::picture(view, &line, would))
+            (plot::picture(view, &line, chosen, would))
             @if !history.is_whole { p.quiet { (texts.history_cut) } }
         }
     }

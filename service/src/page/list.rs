@@ -285,7 +285,7 @@ fn table(view: &View<'_>, query: &ListQuery, list: &BreakerList) -> Markup {
             h2 #all-title { @if is_all(query) { (texts.all_breakers) } @else { (texts.chosen_breakers) } }
             (filters(view, query))
             div #rows data-part {
-                p.quiet { (list.total) " " (texts.breakers_fit) }
+                p.quiet { (texts.breakers_fit) " " (list.total) }
                 @if list.items.is_empty() { (nothing(view, query)) } @else {
                     div.wide tabindex="0" role="region" aria-labelledby="all-title" {
                         table {
@@ -314,7 +314,7 @@ fn row(view: &View<'_>, shown: &BreakerSummary) -> Markup {
             td { (view.age(shown.since)) }
             td {
                 (effect(view, shown))
-                @if let Some(forced) = &shown.forced { ". " (texts.forced) ", " (view.until(forced.until)) }
+                @if let Some(forced) = &shown.forced { ". " (texts.forced_lower) ", " (view.until(forced.until)) }
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn health(view: &View<'_>, scope: &Scope, unconfirmed: usize) -> Mark
         (
             texts.last_reconcile,
             heard(reconcile_ms),
-            reconcile_ms.is_none_or(|age_ms| age_ms > RECONCILE_AGE_MAX_MS),
+            shared.pulse.silent_ms(Kind::Reconcile, local_ms) > RECONCILE_AGE_MAX_MS,
         ),
         (texts.last_notification, heard(notification_ms), false),
         (texts.unconfirmed, html! { (unconfirmed) " " (texts.breakers_lower) }, unconfirmed > 0),

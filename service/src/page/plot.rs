@@ -44,7 +44,7 @@ impl Span {
     }
 
     /// When it begins if it ends now, Unix milliseconds.
-    pub(crate) fn from_ms(self, now_ms: i64) -> i64 {
+    pub(crate) fn begins_ms(self, now_ms: i64) -> i64 {
         let hours = match self {
             Span::Hour => 1,
             Span::Day => 24,
@@ -113,7 +113,7 @@ fn top(state: StateName) -> i64 {
 }
 
 /// A line as a picture, and in words. `would`: what it shows is not carried out.
-pub(crate) fn picture(view: &View<'_>, line: &Line, would: bool) -> Markup {
+pub(crate) fn picture(view: &View<'_>, line: &Line, chosen: Span, would: bool) -> Markup {
     let texts = view.texts();
     html! {
         figure.plot {
@@ -138,23 +138,22 @@ pub(crate) fn picture(view: &View<'_>, line: &Line, would: bool) -> Markup {
                 }
             }
             div.axis aria-hidden="true" { (moment(time(line.from_ms))) span { (texts.now) } }
-            figcaption #plot-words { (words(view, line, would)) }
+            figcaption #plot-words { (words(view, line, chosen, would)) }
         }
     }
 }
 
 /// What a line shows.
-fn words(view: &View<'_>, line: &Line, would: bool) -> Markup {
+fn words(view: &View<'_>, line: &Line, chosen: Span, would: bool) -> Markup {
     let texts = view.texts();
     let (times, open_ms) = line.spent(StateName::Open);
     let (_, half_ms) = line.spent(StateName::HalfOpen);
-    let length = span(texts, line.to_ms.saturating_sub(line.from_ms));
     html! {
-        (texts.in_the_last) " " (length) ": "
+        (texts.in_the_last) " " (chosen.name()) ": "
         @if would { strong { (texts.would_have_refused) } " " }
         (texts.open_lower) " " strong { (span(texts, open_ms)) } " (" (times) " " (texts.times) "), "
         (texts.half_open_lower) " " (span(texts, half_ms)) ". "
-        (line.orders_ms.len()) " " (texts.orders) "."
+        (texts.orders) " " (line.orders_ms.len()) "."
         @if would { " " (texts.would_calls) }
     }
 }
