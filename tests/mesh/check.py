@@ -1,0 +1,237 @@
+"""A real Envoy on infra/envoy/envoy.yaml follows the flags. Each check tells what a user sees; see tests/envoy."""
+
+import sys
+import threading
+import time
+
+import rig as stage
+from rig import until
+
+CHECKS = []
+
+
+def check(function):
+    CHECKS.append(function)
+    return function
+
+
+def refuses(caller, key="0001", **headers):
+    return lambda: caller.call(key, **headers).refused
+
+
+def admits(caller, key="0001", **headers):
+    return lambda: caller.call(key, **headers).status == 200
+
+
+@check
+def a_flag_flipped_in_redis_makes_envoy_refuse_that_key_and_only_that_key(rig, envoy):
+    caller = envoy.caller()
+    assert [caller.call(key).status for key in ("0001", "0002", None)] == [200, 200, 200]
+    rig.redis.publish(state="open")
+    until("0001 is refused", refuses(caller))
+    refused = caller.call("0001")
+    assert (refused.status, refused.refused) == (503, "bank-charge/0001")
+    assert [caller.call(key).status for key in ("0002", "00011", None)] == [200, 200, 200]
+    assert caller.call("0002", cutout_refused="x").status == 200, "no request can ask for a refusal"
+    line = until("the access log tells of it", lambda: [line for line in envoy.access_lines() if line["refused"] != None])[-1]
+    told = (line["route"], line["details"], line["refused"], line["cluster"])
+    assert told == ("cutout-refused", "direct_response", "bank-charge/0001", None), told
+    assert envoy.counted(refused="bank-charge/0001") >= 2 and envoy.stat("cluster.vendor.upstream_rq_503") == 0
+    rig.redis.publish(state="closed")
+    until("0001 is admitted again", admits(caller))
+
+
+@check
+def classes_that_are_not_listed_pass(rig, envoy):
+    caller = envoy.caller()
+    rig.redis.publish(state="open", refuse=["charge"])
+    until("charges are refused", refuses(caller, x_operation="charge"))
+    assert caller.call("0001").refused, "a call without a class counts as listed"
+    assert caller.call("0001", x_operation="refund").status == 200
+    rig.redis.publish(state="closed")
+    until("charges are admitted again", admits(caller, x_operation="charge"))
+
+
+@check
+def watch_mode_refuses_nobody_and_is_counted(rig, envoy):
+    caller, before = envoy.caller(), envoy.counted(would_refuse="bank-charge/0003")
+    rig.redis.publish("0003", mode="watch", would="open")
+    until("it is counted", lambda: caller.call("0003").status == 200 and envoy.counted(would_refuse="bank-charge/0003") > before)
+    answers = [caller.call("0003").status for _ in range(20)]
+    assert answers == [200] * 20 and envoy.counted(refused="bank-charge/0003") == 0
+    rig.redis.publish("0003")
+
+
+def admitted_share(rig, envoy, flag, length_s, expected):
+    """Calls for `length_s` from four connections; yields how many of each second's calls were admitted, and how many should be."""
+    rig.redis.publish(**flag)
+    offset_s = rig.redis.now_ms() / 1000 - time.monotonic()
+    seen, ends = [], time.monotonic() + length_s
+
+    def call():
+        caller = envoy.caller()
+        while time.monotonic() < ends:
+            now_ms = (time.monotonic() + offset_s) * 1000
+            seen.append((now_ms, caller.call("0001").status == 200, expected(now_ms)))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    return seen
+
+
+@check
+def the_share_admitted_follows_the_ramp(rig, envoy):
+    length_ms, parts = 24_000, 6
+    from_ms = rig.redis.now_ms() + 500
+    ramp = {"from_ms": from_ms, "to_ms": from_ms + length_ms, "from_ppm": 100_000}
+    flag = {"state": "half-open", "ramp": ramp, "next": {"at_ms": ramp["to_ms"], "state": "closed"}}
+    expected = lambda now_ms: min(1, 0.1 + 0.9 * max(0, now_ms - from_ms) / length_ms)
+    pushes = rig.metric("pushes_total")
+    seen = [one for one in admitted_share(rig, envoy, flag, length_ms / 1000 + 2, expected) if one[0] > from_ms]
+    filters = envoy.stat("extension_config_discovery.http_filter.cutout/bank-charge.config_reload")
+    for part in range(parts):
+        inside = [one for one in seen if from_ms + part * length_ms / parts <= one[0] < from_ms + (part + 1) * length_ms / parts]
+        share, wanted = (sum(one[place] for one in inside) / len(inside) for place in (1, 2))
+        print(f"    ramp, part {part + 1} of {parts}: admitted {share:.1%}, wanted {wanted:.1%}, of {len(inside)} calls")
+        # What chance may do to so few calls comes on top.
+        chance = 3 * (wanted * (1 - wanted) / len(inside)) ** 0.5
+        assert abs(share - wanted) <= 0.03 + max(0, chance - 0.03), (share, wanted, len(inside))
+    until("all are admitted at its end", lambda: all(envoy.caller().call("0001").status == 200 for _ in range(20)))
+    print(f"    pushes for the ramp: {rig.metric('pushes_total') - pushes}, filter changes so far: {filters}")
+    rig.redis.publish()
+
+
+@check
+def an_open_breaker_lets_its_probes_through(rig, envoy):
+    seen = admitted_share(rig, envoy, {"state": "open", "probe_ppm": 100_000}, 4, lambda _: 0.1)
+    settled = seen[len(seen) // 4 :]
+    share = sum(one[1] for one in settled) / len(settled)
+    assert abs(share - 0.1) < 0.03, share
+    rig.redis.publish()
+    until("it is closed", lambda: all(envoy.caller().call("0001").status == 200 for _ in range(20)))
+
+
+@check
+def faults_come_from_flags_by_share_and_by_header_and_end(rig, envoy):
+    caller, now_ms = envoy.caller(), rig.redis.now_ms()
+    fault = {"since_ms": now_ms, "until_ms": now_ms + 600_000, "abort_ppm": 0, "delay_ppm": 1_000_000, "delay_ms": 300}
+    rig.redis.publish("0005", fault={**fault, "only": {"name": "x-fault", "value": "slow"}})
+    until("calls that bear the mark wait", lambda: caller.call("0005", x_fault="slow").took_s >= 0.3)
+    assert caller.call("0005").took_s < 0.3 and caller.call("0005", x_fault="other").took_s < 0.3 and caller.call("0006", x_fault="slow").took_s < 0.3
+    rig.redis.publish("0005", fault={**fault, "abort_ppm": 1_000_000, "delay_ppm": 0, "delay_ms": 0})
+    until("calls are aborted", lambda: caller.call("0005").status == 503)
+    answers = [caller.call("0005") for _ in range(200)]
+    aborted = sum(answer.status == 503 and answer.refused is None for answer in answers)
+    assert 60 <= aborted <= 140, f"half of 200, which is the limit without a mark: {aborted}"
+    ends_ms = rig.redis.now_ms() + 1_500
+    rig.redis.publish("0005", fault={**fault, "until_ms": ends_ms, "abort_ppm": 500_000, "delay_ppm": 0, "delay_ms": 0})
+    until("the fault ends by its own time", lambda: all(caller.call("0005").status == 200 for _ in range(20)))
+    assert rig.redis.now_ms() >= ends_ms
+    # What is refused is refused at once.
+    rig.redis.publish("0005", state="open", fault={**fault, "only": {"name": "x-fault", "value": None}})
+    until("it is refused", refuses(caller, "0005", x_fault="slow"))
+    assert caller.call("0005", x_fault="slow").took_s < 0.3
+    rig.redis.publish("0005")
+
+
+@check
+def a_rejected_version_is_told_and_the_last_good_one_stays(rig, envoy):
+    caller, now_ms = envoy.caller(), rig.redis.now_ms()
+    nacks = rig.metric("nacks_total")
+    fault = {"since_ms": now_ms, "until_ms": now_ms + 600_000, "abort_ppm": 1_000_000, "only": {"name": "not a\nheader", "value": None}}
+    rig.redis.publish("0007", fault=fault)
+    until("Envoy rejects a header that cannot be", lambda: rig.metric("nacks_total") > nacks)
+    line = until("the reason is logged", lambda: [line for line in rig.plane.lines() if "rejected" in line])[-1]
+    assert "header_name" in line.lower() or "HeaderName" in line, line
+    assert caller.call("0007").status == 200
+    rig.redis.publish(state="open")
+    until("flags go on meanwhile", refuses(caller))
+    rig.redis.publish_all([("0007", {}), ("0001", {})])
+    until("and afterwards", admits(caller))
+    assert rig.metric("nacks_total") == nacks + 1, "what was rejected is not sent again"
+
+
+@check
+def a_control_plane_that_is_killed_costs_no_call_and_comes_back_right(rig, envoy):
+    caller, now_ms = envoy.caller(), rig.redis.now_ms()
+    fault = {"since_ms": now_ms, "until_ms": now_ms + 600_000, "abort_ppm": 1_000_000, "only": {"name": "x-fault", "value": None}}
+    rig.redis.publish_all([("0001", {"state": "open"}), ("0008", {"fault": fault})])
+    until("0001 is refused, 0008 has a fault", lambda: caller.call("0001").refused and caller.call("0008", x_fault="1").status == 503)
+    rig.plane.kill()
+    killed = time.monotonic()
+    rig.redis.publish_all([("0001", {}), ("0002", {"state": "open"})])
+    assert caller.call("0001").refused and caller.call("0002").status == 200, "Envoy goes on by what it knew last"
+    # The layer of faults has a time to live; nothing else ends them here.
+    until("the fault falls away without the control plane", admits(caller, "0008", x_fault="1"), patience_s=30)
+    print(f"    a fault fell away {time.monotonic() - killed:.1f} s after the control plane was killed")
+    assert time.monotonic() - killed > 9 and caller.call("0001").refused
+    rig.start_plane()
+    until("it tells the states of now", lambda: caller.call("0002").refused and caller.call("0001").status == 200)
+    rig.redis.publish_all([("0002", {}), ("0008", {})])
+    until("and follows", admits(caller, "0002"))
+
+
+@check
+def a_redis_that_is_killed_costs_no_call_and_comes_back_right(rig, envoy):
+    caller = envoy.caller()
+    rig.redis.publish(state="open")
+    until("0001 is refused", refuses(caller))
+    rig.redis.process.kill()
+    for _ in range(50):
+        assert caller.call("0001").refused and caller.call("0002").status == 200
+    rig.redis.start()
+    rig.redis.publish_all([("0001", {}), ("0002", {"state": "open"})])
+    until("it follows again", lambda: caller.call("0002").refused and caller.call("0001").status == 200)
+    rig.redis.publish("0002")
+    until("0002 is admitted", admits(caller, "0002"))
+
+
+@check
+def an_envoy_starts_without_a_control_plane(rig, _):
+    rig.redis.publish(state="open")
+    rig.plane.kill()
+    began = time.monotonic()
+    alone = stage.Envoy(rig, "alone").ready()
+    caller = alone.caller()
+    until("it serves", admits(caller))
+    print(f"    an Envoy without a control plane served after {time.monotonic() - began:.1f} s")
+    rig.start_plane()
+    until("it refuses as soon as it is told", refuses(caller))
+    rig.redis.publish()
+    until("and follows", admits(caller))
+    alone.process.kill()
+
+
+@check
+def an_envoy_without_the_token_is_told_nothing(rig, _):
+    refused = rig.metric("streams_refused_total")
+    other = stage.Envoy(rig, "other", token="another-token").ready()
+    until("it is turned away", lambda: rig.metric("streams_refused_total") > refused)
+    other.process.kill()
+
+
+def main():
+    wanted = sys.argv[3:]
+    rig, failed = stage.Rig(*sys.argv[1:3]), True
+    try:
+        rig.start_plane()
+        envoy = stage.Envoy(rig, "envoy-1").ready()
+        until("it has what it asked for", lambda: envoy.stat("extension_config_discovery.http_filter.cutout/bank-charge.update_success"))
+        import table
+
+        for function in [*CHECKS, *table.ROWS]:
+            if wanted and not any(word in function.__name__ for word in wanted):
+                continue
+            began = time.monotonic()
+            function(rig, envoy)
+            print(f"ok  {function.__name__.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
+        failed = False
+    finally:
+        rig.close(failed)
+
+
+if __name__ == "__main__":
+    main()
