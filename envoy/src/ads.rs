@@ -1,4 +1,7 @@
-//! One Envoy's stream: what it asked for, what it has, and what it is sent next. Aggregated discovery, state of the world.
+//! One stream of an Envoy: what it asked for, what it has, and what it is sent next. State of the world.
+//!
+//! What may lapse has its time to live on a stream of its own only: an Envoy that has several runtime layers on one aggregated
+//! stream *ends* when one of them lapses (1.40: "Unexpected removal of unknown RTDS runtime layer"), and we cannot know its others.
 //!
 //! At most one response of a kind is on its way; until it is answered, newer pictures replace each other, so a storm of flips or
 //! a slow Envoy costs one response and no memory. What Envoy rejects is logged and not sent again; it keeps what it had.
@@ -19,9 +22,19 @@ pub(crate) const NAMES_MAX: usize = 1_000;
 /// How much of Envoy's reason is logged, characters.
 const REASON_MAX: usize = 2_000;
 
+/// How an Envoy asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// For everything on one stream.
+    Aggregated,
+    /// For one runtime layer.
+    OneLayer,
+}
+
 /// What is known of one Envoy.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    way: Way,
     tally: Arc<Tally>,
     /// Its node's id, as it says itself.
     node: String,
@@ -40,15 +53,15 @@ struct Asked {
     nonce: String,
     /// Whether that one waits for its answer.
     on_its_way: bool,
-    /// The version that it took last: heartbeats must bear it.
+    /// The version that it took last.
     taken: String,
     /// The version on its way.
     offered: String,
 }
 
 impl Stream {
-    pub(crate) fn new(tally: Arc<Tally>) -> Stream {
-        Stream { tally, node: String::new(), kinds: BTreeMap::new(), nonces: 0, warned: false }
+    pub(crate) fn new(way: Way, tally: Arc<Tally>) -> Stream {
+        Stream { way, tally, node: String::new(), kinds: BTreeMap::new(), nonces: 0, warned: false }
     }
 
     /// The node's id, for logs.
@@ -62,7 +75,11 @@ impl Stream {
             self.node = node.id.chars().take(128).collect();
         }
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.type_url() == request.type_url) else {
-            tracing::warn!(node = self.node, kind = request.type_url, "an Envoy asks for what is not served here");
+            tracing::warn!(
+                node = self.node,
+                kind = request.type_url,
+                "an Envoy asks for what is not served here"
+            );
             return;
         };
         let asked = self.kinds.entry(kind).or_default();
@@ -83,7 +100,13 @@ impl Stream {
                     self.tally.nacks.fetch_add(1, Relaxed);
                     let reason: String = error.message.chars().take(REASON_MAX).collect();
                     let kept = &asked.taken;
-                    tracing::error!(node = self.node, ?kind, reason, kept, "an Envoy rejected what it was sent: it keeps what it had");
+                    tracing::error!(
+                        node = self.node,
+                        ?kind,
+                        reason,
+                        kept,
+                        "an Envoy rejected what it was sent: it keeps what it had"
+                    );
                 }
             }
         }
@@ -114,49 +137,56 @@ impl Stream {
         None
     }
 
-    /// Tells Envoy that what it took still holds; none: nothing of it could lapse, or a response is on its way.
-    pub(crate) fn heartbeat(&mut self, shown: &Shown) -> Option<DiscoveryResponse> {
-        let asked = self.kinds.get(&Kind::Shares).filter(|asked| !asked.on_its_way && !asked.taken.is_empty())?;
+    /// Tells Envoy again what would lapse; none: there is no such thing, or a response is on its way.
+    pub(crate) fn refresh(&mut self, shown: &Shown) -> Option<DiscoveryResponse> {
+        let asked = self.kinds.get(&Kind::Shares).filter(|_| self.way == Way::OneLayer)?;
         let lapses = asked.sent.keys().filter_map(|name| {
             let resource = shown.as_ref()?.get(&(Kind::Shares, name.clone()))?;
-            Some(resources::heartbeat(name, resource.ttl?))
+            resource.ttl.map(|_| (name.clone(), Arc::clone(resource)))
         });
-        let resources: Vec<_> = lapses.collect();
-        if resources.is_empty() {
-            return None;
-        }
-        let version = asked.taken.clone();
-        Some(self.offer(Kind::Shares, version, resources))
+        let again: Vec<_> = lapses.collect();
+        (!asked.on_its_way && !again.is_empty()).then(|| self.respond(Kind::Shares, again))
     }
 
-    /// Whether this Envoy asks for a hook's filter but not for its shares: it would refuse nothing.
-    pub(crate) fn warn_once(&mut self) {
-        let names = |kind| self.kinds.get(&kind).map(|asked| &asked.names);
-        let Some(filters) = names(Kind::Filters).filter(|_| !self.warned) else { return };
-        let shares = names(Kind::Shares);
-        for name in filters.iter().filter(|name| !shares.is_some_and(|shares| shares.contains(*name))) {
-            tracing::error!(node = self.node, name, "an Envoy has the filter but no runtime layer of this name: it refuses nothing");
+    /// Tells, once, what an Envoy's configuration lacks.
+    pub(crate) fn warn_once(&mut self, shown: &Shown) {
+        let Some(shown) = shown.as_ref().filter(|_| self.way == Way::Aggregated && !self.warned) else {
+            return;
+        };
+        let names = |kind| self.kinds.get(&kind).map(|asked| asked.names.clone()).unwrap_or_default();
+        let (filters, shares) = (names(Kind::Filters), names(Kind::Shares));
+        let lapses = |name: &String| {
+            shown.get(&(Kind::Shares, name.clone())).is_some_and(|resource| resource.ttl.is_some())
+        };
+        for name in filters.iter().filter(|name| !shares.contains(*name) && !lapses(name)) {
+            tracing::error!(
+                node = self.node,
+                name,
+                "an Envoy has the filter but not the runtime layer of this name: it refuses nothing"
+            );
+            self.warned = true;
+        }
+        for name in shares.iter().filter(|name| lapses(name)) {
+            tracing::error!(
+                node = self.node,
+                name,
+                "this runtime layer has to lapse without us, but does not on the aggregated stream: give it a stream of its own"
+            );
             self.warned = true;
         }
     }
 
     fn respond(&mut self, kind: Kind, new: Vec<(String, Arc<Resource>)>) -> DiscoveryResponse {
         let asked = self.kinds.entry(kind).or_default();
-        let resources = new.iter().map(|(_, resource)| resource.any.clone()).collect();
+        let resources = new.iter().map(|(name, resource)| match self.way {
+            Way::Aggregated => resource.any.clone(),
+            Way::OneLayer => resource.lapsing(name),
+        });
+        let resources = resources.collect();
         asked.sent.extend(new.into_iter().map(|(name, resource)| (name, resource.version)));
         // Of all that this Envoy holds, and the same from each control plane.
         let version = format!("{:016x}", resources::version(&format!("{:?}", asked.sent)));
-        self.offer(kind, version, resources)
-    }
-
-    fn offer(
-        &mut self,
-        kind: Kind,
-        version: String,
-        resources: Vec<envoy_types::pb::google::protobuf::Any>,
-    ) -> DiscoveryResponse {
         self.nonces += 1;
-        let asked = self.kinds.entry(kind).or_default();
         asked.nonce = self.nonces.to_string();
         asked.on_its_way = true;
         asked.offered.clone_from(&version);
@@ -172,4 +202,4 @@ impl Stream {
 }
 
 /// How often what may lapse is told again: three times within the shortest time to live.
-pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(resources::FAULTS_TTL.as_secs() / 3);
+pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(resources::FAULTS_TTL.as_secs() / 3);

@@ -27,9 +27,12 @@ pub(crate) fn router(known: Arc<Known>, tally: Arc<Tally>, shown: watch::Receive
     // Shallow: a store that is away is no reason to restart what still serves the last known flags.
     let router = Router::new().route("/healthz", get(async || "ok"));
     let router = router.route("/readyz", get(async move || readyz(&known, &shown)));
-    router.route("/metrics", get(async move || {
-        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], tally.text(heard.silence().as_secs()))
-    }))
+    router.route(
+        "/metrics",
+        get(async move || {
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], tally.text(heard.silence().as_secs()))
+        }),
+    )
 }
 
 fn readyz(known: &Known, shown: &watch::Receiver<Shown>) -> Response {

@@ -219,9 +219,15 @@ mod tests {
         )
         .unwrap_err()
         .to_string();
-        for expected in
-            ["without a key", "lower-case", "whole segment", "begins with /", "90 to 86400", "belong", "twice"]
-        {
+        for expected in [
+            "without a key",
+            "lower-case",
+            "whole segment",
+            "begins with /",
+            "90 to 86400",
+            "belong",
+            "twice",
+        ] {
             assert!(told.contains(expected), "{expected}: {told}");
         }
         for (text, expected) in [("", "there is no [[hook]]"), ("[[hook]]\nbraker = 1", "unknown field")] {

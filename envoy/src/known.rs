@@ -116,7 +116,8 @@ impl Known {
 impl Sink for Known {
     fn update(&self, updates: &[Update]) {
         let mut kept = self.kept();
-        for Update { id, flag } in updates.iter().filter(|update| self.hooked.contains_key(update.id.name())) {
+        for Update { id, flag } in updates.iter().filter(|update| self.hooked.contains_key(update.id.name()))
+        {
             let flags = kept.flags.entry(id.name().to_owned()).or_default();
             match flag {
                 Some(published) if !is_plain(&published.flag) => {
@@ -160,7 +161,6 @@ impl Sink for Known {
 
 /// Whether a flag tells no more than that calls flow, now and later, as long as the store answers.
 fn is_plain(flag: &Flag) -> bool {
-    let tells =
-        flag.would.is_some() || flag.next.is_some() || flag.fault.is_some() || flag.forced.is_some();
+    let tells = flag.would.is_some() || flag.next.is_some() || flag.fault.is_some() || flag.forced.is_some();
     flag.state == State::Closed && flag.mode == Mode::Enforce && !tells
 }

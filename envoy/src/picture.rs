@@ -175,7 +175,11 @@ mod tests {
 
     fn picture(flag: &Flag, stale: Stale, silence_secs: u64, now_ms: i64) -> (Picture, Option<Duration>) {
         let flags = [(id(), flag.clone())].into();
-        of(&hook(stale), Some(&flags), Moment { store_ms: now_ms, silence: Duration::from_secs(silence_secs) })
+        of(
+            &hook(stale),
+            Some(&flags),
+            Moment { store_ms: now_ms, silence: Duration::from_secs(silence_secs) },
+        )
     }
 
     fn refused(flag: &Flag, stale: Stale, silence_secs: u64) -> Option<(bool, u32)> {

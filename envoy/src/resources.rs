@@ -17,7 +17,6 @@ use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format
 use envoy_types::pb::envoy::config::core::v3::{
     DataSource, RuntimeFractionalPercent, SubstitutionFormatString, TypedExtensionConfig, data_source,
 };
-use envoy_types::pb::xds::core::v3::TypedExtensionConfig as XdsConfig;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::{FaultDelay, fault_delay};
 use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3::{
     FilterStateValue, filter_state_value,
@@ -31,6 +30,7 @@ use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::value::Kind as JsonKind;
 use envoy_types::pb::google::protobuf::{Any, Duration as WireDuration, Struct, Value};
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig as XdsConfig;
 use matching::{Keyed, Leaf};
 use prost::{Message, Name};
 use sha2::{Digest, Sha256};
@@ -73,7 +73,7 @@ impl Kind {
 pub(crate) struct Resource {
     pub(crate) version: u64,
     pub(crate) any: Any,
-    /// After how long Envoy forgets it, unless told again.
+    /// After how long Envoy is to forget it, unless told again.
     pub(crate) ttl: Option<Duration>,
 }
 
@@ -95,11 +95,13 @@ pub(crate) fn of(hook: &Hook, picture: &Picture, before: &Resources, tally: &Tal
     ];
     let made = wanted.into_iter().map(|(key, version)| {
         let known = before.get(&key).filter(|resource| resource.version == version).cloned();
-        let resource = known.unwrap_or_else(|| Arc::new(match (key.0, key.1 == faults) {
-            (Kind::Filters, false) => refusals(hook, picture, &key.1, version, tally),
-            (Kind::Filters, true) => injections(hook, picture, &key.1, version),
-            (Kind::Shares, is_faults) => shares_of(hook, picture, &key.1, version, is_faults),
-        }));
+        let resource = known.unwrap_or_else(|| {
+            Arc::new(match (key.0, key.1 == faults) {
+                (Kind::Filters, false) => refusals(hook, picture, &key.1, version, tally),
+                (Kind::Filters, true) => injections(hook, picture, &key.1, version),
+                (Kind::Shares, is_faults) => shares_of(hook, picture, &key.1, version, is_faults),
+            })
+        });
         (key, resource)
     });
     made.collect()
@@ -118,7 +120,8 @@ fn refusals(hook: &Hook, picture: &Picture, name: &str, version: u64, tally: &Ta
 }
 
 fn injections(hook: &Hook, picture: &Picture, name: &str, version: u64) -> Resource {
-    let keyed = picture.faults.iter().filter_map(|(id, injected)| Keyed::new(hook, id, injecting(id, injected)));
+    let keyed =
+        picture.faults.iter().filter_map(|(id, injected)| Keyed::new(hook, id, injecting(id, injected)));
     filter(name, version, matching::matcher(hook, keyed.collect(), None))
 }
 
@@ -131,17 +134,26 @@ fn filter(name: &str, version: u64, matcher: Option<matching::Matcher>) -> Resou
 fn shares_of(hook: &Hook, picture: &Picture, name: &str, version: u64, is_faults: bool) -> Resource {
     if is_faults {
         let shares = picture.faults.keys().map(|id| (fault_key(id), ALL_PPM)).collect();
-        return lasting(&runtime(name, shares), name, version, Some(FAULTS_TTL));
+        return Resource { version, any: pack(&runtime(name, shares)), ttl: Some(FAULTS_TTL) };
     }
     let mut shares: Vec<_> =
         picture.refused_ppm.iter().map(|(id, ppm)| (runtime_key(id.as_str()), *ppm)).collect();
     shares.extend(picture.others_ppm.map(|ppm| (others_key(hook), ppm)));
-    lasting(&runtime(name, shares), name, version, hook.stale.after())
+    Resource { version, any: pack(&runtime(name, shares)), ttl: hook.stale.after() }
 }
 
-/// What tells Envoy that a resource still holds.
-pub(crate) fn heartbeat(name: &str, ttl: Duration) -> Any {
-    pack(&Wrapped { name: name.to_owned(), ttl: wire(ttl), ..Wrapped::default() })
+impl Resource {
+    /// The resource with its time to live, where it has one.
+    pub(crate) fn lapsing(&self, name: &str) -> Any {
+        let Some(ttl) = self.ttl else { return self.any.clone() };
+        pack(&Wrapped {
+            name: name.to_owned(),
+            version: format!("{:016x}", self.version),
+            resource: Some(self.any.clone()),
+            ttl: wire(ttl),
+            ..Wrapped::default()
+        })
+    }
 }
 
 /// The hash by which what is served is told apart, by each control plane in the same way.
@@ -151,19 +163,6 @@ pub(crate) fn version(said: &str) -> u64 {
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(said);
     hash.finalize().iter().take(8).fold(0, |version, byte| version << 8 | u64::from(*byte))
-}
-
-fn lasting(runtime: &Runtime, name: &str, version: u64, ttl: Option<Duration>) -> Resource {
-    let inner = pack(runtime);
-    let Some(ttl) = ttl else { return Resource { version, any: inner, ttl: None } };
-    let wrapped = Wrapped {
-        name: name.to_owned(),
-        version: format!("{version:016x}"),
-        resource: Some(inner),
-        ttl: wire(ttl),
-        ..Wrapped::default()
-    };
-    Resource { version, any: pack(&wrapped), ttl: Some(ttl) }
 }
 
 /// The filter that notes a refusal, or what would be one.
@@ -206,10 +205,8 @@ fn default_ppm(hook: &Hook) -> u32 {
 fn noting(object: &str, text: &str, reroutes: bool) -> SetFilterState {
     // A percent sign would begin a command of the format.
     let text = text.replace('%', "%%");
-    let source = DataSource {
-        specifier: Some(data_source::Specifier::InlineString(text)),
-        ..DataSource::default()
-    };
+    let source =
+        DataSource { specifier: Some(data_source::Specifier::InlineString(text)), ..DataSource::default() };
     let format = SubstitutionFormatString {
         format: Some(Format::TextFormatSource(source)),
         ..SubstitutionFormatString::default()

@@ -3,7 +3,7 @@
 //! A stream lives in one task, which owns what it knows of its Envoy. Limits: connections, the size of what an Envoy says, and the
 //! time in which it must take what it is sent.
 
-use crate::ads::{HEARTBEAT_EVERY, Stream};
+use crate::ads::{REFRESH_EVERY, Stream, Way};
 use crate::known::Known;
 use crate::publish::{self, Shown};
 use crate::settings::{Access, Settings};
@@ -15,6 +15,9 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use envoy_types::pb::envoy::service::runtime::v3::runtime_discovery_service_server::{
+    RuntimeDiscoveryService, RuntimeDiscoveryServiceServer,
 };
 use futures_util::stream::{BoxStream, unfold};
 use std::future::Future;
@@ -53,7 +56,7 @@ pub async fn serve(
     let tally = Arc::new(Tally::default());
     let known = Arc::new(Known::new(&hooks, LocalClock::default(), Arc::clone(&tally)));
     let (sender, shown) = watch::channel(None);
-    let service = Ads {
+    let service = Discovery {
         shown: shown.clone(),
         tally: Arc::clone(&tally),
         places: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -66,11 +69,14 @@ pub async fn serve(
     if let Some(tls) = tls(&service.access) {
         server = server.tls_config(tls).map_err(io::Error::other)?;
     }
+    let runtime =
+        RuntimeDiscoveryServiceServer::new(service.clone()).max_decoding_message_size(REQUEST_MAX_BYTES);
     let ads = AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(REQUEST_MAX_BYTES);
+    let router = server.add_service(ads).add_service(runtime);
     let incoming = TcpIncoming::from(xds).with_nodelay(Some(true));
     let follower = Follower::new(store, Arc::clone(&known) as _);
     tokio::select! {
-        ended = server.add_service(ads).serve_with_incoming(incoming) => ended.map_err(io::Error::other),
+        ended = router.serve_with_incoming(incoming) => ended.map_err(io::Error::other),
         ended = axum::serve(http, health::router(Arc::clone(&known), Arc::clone(&tally), shown)) => ended,
         () = follower.run() => Ok(()),
         () = publish::run(&hooks, &known, &tally, &sender) => Ok(()),
@@ -87,24 +93,24 @@ fn tls(access: &Access) -> Option<ServerTlsConfig> {
     })
 }
 
-/// The gRPC service.
-#[derive(Debug)]
-struct Ads {
+/// The gRPC services.
+#[derive(Debug, Clone)]
+struct Discovery {
     shown: watch::Receiver<Shown>,
     tally: Arc<Tally>,
     places: Arc<Semaphore>,
     access: Arc<Access>,
 }
 
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = BoxStream<'static, Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>;
+type Responses<T> = BoxStream<'static, Result<T, Status>>;
 
-    async fn stream_aggregated_resources(
+impl Discovery {
+    /// Begins to serve a stream, if it may ask and there is room.
+    fn begin(
         &self,
+        way: Way,
         request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+    ) -> Result<Response<Responses<DiscoveryResponse>>, Status> {
         let bearer = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         if !self.access.admits(bearer) {
             self.tally.streams_refused.fetch_add(1, Relaxed);
@@ -115,20 +121,64 @@ impl AggregatedDiscoveryService for Ads {
             return Err(Status::resource_exhausted("as many Envoys as are served at once are connected"));
         };
         let (sender, receiver) = mpsc::channel(RESPONSES_WAITING_MAX);
-        let stream = Stream::new(Arc::clone(&self.tally));
-        let task = Task { stream, shown: self.shown.clone(), sender, tally: Arc::clone(&self.tally), _place: place };
+        let (stream, tally) = (Stream::new(way, Arc::clone(&self.tally)), Arc::clone(&self.tally));
+        let task = Task { stream, shown: self.shown.clone(), sender, tally, _place: place };
         tokio::spawn(task.run(request.into_inner()));
         let responses = unfold(receiver, async |mut receiver: mpsc::Receiver<_>| {
             receiver.recv().await.map(|response| (response, receiver))
         });
         Ok(Response::new(Box::pin(responses)))
     }
+}
+
+fn delta() -> Status {
+    Status::unimplemented("use api_type: GRPC, not DELTA_GRPC")
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Discovery {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.begin(Way::Aggregated, request)
+    }
 
     async fn delta_aggregated_resources(
         &self,
         _: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("use api_type: GRPC, not DELTA_GRPC"))
+        Err(delta())
+    }
+}
+
+#[tonic::async_trait]
+impl RuntimeDiscoveryService for Discovery {
+    type StreamRuntimeStream = Responses<DiscoveryResponse>;
+    type DeltaRuntimeStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_runtime(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamRuntimeStream>, Status> {
+        self.begin(Way::OneLayer, request)
+    }
+
+    async fn delta_runtime(
+        &self,
+        _: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaRuntimeStream>, Status> {
+        Err(delta())
+    }
+
+    async fn fetch_runtime(
+        &self,
+        _: Request<DiscoveryRequest>,
+    ) -> Result<Response<DiscoveryResponse>, Status> {
+        Err(Status::unimplemented("use api_type: GRPC, not REST"))
     }
 }
 
@@ -144,7 +194,7 @@ struct Task {
 impl Task {
     async fn run(mut self, mut requests: Streaming<DiscoveryRequest>) {
         self.tally.streams.fetch_add(1, Relaxed);
-        let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
+        let mut beat = tokio::time::interval(REFRESH_EVERY);
         beat.reset();
         loop {
             tokio::select! {
@@ -158,8 +208,9 @@ impl Task {
                 },
                 changed = self.shown.changed() => if changed.is_err() { break },
                 _ = beat.tick() => {
-                    self.stream.warn_once();
-                    let response = self.stream.heartbeat(&self.shown.borrow().clone());
+                    let shown = self.shown.borrow().clone();
+                    self.stream.warn_once(&shown);
+                    let response = self.stream.refresh(&shown);
                     if !self.send(response).await { break }
                 }
                 () = self.sender.closed() => break,

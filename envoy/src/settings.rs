@@ -132,7 +132,8 @@ impl<'a> Reader<'a> {
     fn address(&mut self, name: &str, default: SocketAddr) -> SocketAddr {
         let Some(text) = self.get(name) else { return default };
         text.parse().unwrap_or_else(|_| {
-            self.problems.note(format!("{name} is an IP address and a port, such as {default}, not {text:?}"));
+            self.problems
+                .note(format!("{name} is an IP address and a port, such as {default}, not {text:?}"));
             default
         })
     }
@@ -197,7 +198,8 @@ impl<'a> Reader<'a> {
                 Some(Tls { certificate: certificate?, key: key?, client_ca })
             }
             _ => {
-                self.problems.note(format!("{TLS_CERT} and {TLS_KEY} belong together, {TLS_CLIENT_CA} to both"));
+                self.problems
+                    .note(format!("{TLS_CERT} and {TLS_KEY} belong together, {TLS_CLIENT_CA} to both"));
                 None
             }
         }
@@ -205,11 +207,14 @@ impl<'a> Reader<'a> {
 
     fn store(&mut self) -> Option<Arc<dyn Store>> {
         let Some(url) = self.get(REDIS_URL) else {
-            self.problems.note(format!("{REDIS_URL} is not set: where the flags are, such as redis://redis.internal"));
+            self.problems
+                .note(format!("{REDIS_URL} is not set: where the flags are, such as redis://redis.internal"));
             return None;
         };
         if url == MEMORY_URL {
-            self.problems.note(format!("{REDIS_URL}: {MEMORY_URL} serves one process, and the flags come from another"));
+            self.problems.note(format!(
+                "{REDIS_URL}: {MEMORY_URL} serves one process, and the flags come from another"
+            ));
             return None;
         }
         match cutout_flags::open(url, self.get(SCOPE).unwrap_or(SCOPE_DEFAULT)) {
@@ -272,7 +277,9 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        for name in ["CUTOUT_ENVOY_HOKS is not", LISTEN, "bad.toml: hook", "entry 1", "belong together", REDIS_URL] {
+        for name in
+            ["CUTOUT_ENVOY_HOKS is not", LISTEN, "bad.toml: hook", "entry 1", "belong together", REDIS_URL]
+        {
             assert!(told.contains(name), "{name}: {told}");
         }
         assert!(!told.contains("a-secret"), "{told}");

@@ -6,8 +6,8 @@ use crate::hooks::{Hook, Source};
 use cutout_core::BreakerId;
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3::FilterStateInput;
 use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
-pub(super) use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig as XdsConfig;
+pub(super) use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::single_predicate;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
     MatchType, PredicateList, SinglePredicate,
@@ -99,14 +99,13 @@ fn level(hook: &Hook, depth: usize, keyed: Vec<Keyed>, others: Option<&Leaf>) ->
 /// A segment of the path ends with a slash, a question mark, or the path.
 fn in_path(prefix: &str, below: Vec<(String, OnMatch)>, otherwise: Option<OnMatch>) -> Matcher {
     let spelled = below.into_iter().flat_map(|(value, on_match)| {
-        [value.to_uppercase(), value].map(|value| {
-            (format!("{prefix}{}", utf8_percent_encode(&value, IN_PATH)), on_match.clone())
-        })
+        [value.to_uppercase(), value]
+            .map(|value| (format!("{prefix}{}", utf8_percent_encode(&value, IN_PATH)), on_match.clone()))
     });
     let whole: BTreeMap<_, _> = spelled.collect();
-    let begun = whole.iter().flat_map(|(path, on_match)| {
-        ['/', '?'].map(|end| (format!("{path}{end}"), on_match.clone()))
-    });
+    let begun = whole
+        .iter()
+        .flat_map(|(path, on_match)| ['/', '?'].map(|end| (format!("{path}{end}"), on_match.clone())));
     let begun = tree(PATH, TreeType::PrefixMatchMap(MatchMap { map: begun.collect() }), otherwise);
     let whole = TreeType::ExactMatchMap(MatchMap { map: whole.into_iter().collect() });
     tree(PATH, whole, Some(nested(begun)))
@@ -125,7 +124,8 @@ fn leaf(hook: &Hook, leaf: Leaf) -> OnMatch {
     let mut conditions = Vec::new();
     if let Some(name) = hook.class_header.as_ref().filter(|_| !leaf.classes.is_empty()) {
         // A request without a class counts as listed.
-        let listed = leaf.classes.iter().map(|class| single(header(name), MatchPattern::Exact(class.clone())));
+        let listed =
+            leaf.classes.iter().map(|class| single(header(name), MatchPattern::Exact(class.clone())));
         conditions.push(any([not(present(header(name)))].into_iter().chain(listed).collect()));
     }
     if let Some((name, value)) = &leaf.only {
