@@ -203,3 +203,106 @@ impl Stream {
 
 /// How often what may lapse is told again: three times within the shortest time to live.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(resources::FAULTS_TTL.as_secs() / 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envoy_types::pb::envoy::config::core::v3::Node;
+    use envoy_types::pb::google::protobuf::Any;
+    use envoy_types::pb::google::rpc::Status;
+
+    const NAME: &str = "cutout/bank";
+
+    fn shown(shares: u64, filters: u64, ttl: Option<Duration>) -> Shown {
+        let resource = |version, ttl| Arc::new(Resource { version, any: Any::default(), ttl });
+        let shares = ((Kind::Shares, NAME.to_owned()), resource(shares, ttl));
+        Some(Arc::new([shares, ((Kind::Filters, NAME.to_owned()), resource(filters, None))].into()))
+    }
+
+    fn asks(kind: Kind, nonce: &str) -> DiscoveryRequest {
+        DiscoveryRequest {
+            node: Some(Node { id: "envoy-1".into(), ..Node::default() }),
+            type_url: kind.type_url(),
+            resource_names: vec![NAME.into(), "another's".into()],
+            response_nonce: nonce.into(),
+            ..DiscoveryRequest::default()
+        }
+    }
+
+    fn asked(way: Way) -> (Stream, Arc<Tally>) {
+        let tally = Arc::new(Tally::default());
+        let mut stream = Stream::new(way, Arc::clone(&tally));
+        stream.hear(asks(Kind::Filters, ""));
+        stream.hear(asks(Kind::Shares, ""));
+        (stream, tally)
+    }
+
+    #[test]
+    fn shares_come_before_filters_and_nothing_comes_twice() {
+        let (mut stream, tally) = asked(Way::Aggregated);
+        assert_eq!(stream.next(&None), None, "the store has not answered yet: Envoy keeps what it has");
+        let sent = [stream.next(&shown(1, 1, None)), stream.next(&shown(1, 1, None))].map(Option::unwrap);
+        assert_eq!(
+            sent.each_ref().map(|sent| &sent.type_url),
+            [&Kind::Shares.type_url(), &Kind::Filters.type_url()]
+        );
+        assert_eq!(stream.next(&shown(1, 1, None)), None);
+        for (kind, sent) in Kind::ALL.into_iter().zip(&sent) {
+            stream.hear(asks(kind, &sent.nonce));
+        }
+        assert_eq!((stream.next(&shown(1, 1, None)), tally.acks.load(Relaxed)), (None, 2));
+        assert_eq!((stream.node(), tally.pushes.load(Relaxed)), ("envoy-1", 2));
+    }
+
+    #[test]
+    fn one_response_of_a_kind_is_on_its_way_and_the_newest_follows() {
+        let (mut stream, _) = asked(Way::Aggregated);
+        let first = stream.next(&shown(1, 1, None)).unwrap();
+        stream.next(&shown(1, 1, None)).unwrap();
+        // Filters are not sent before the shares that belong to them.
+        assert_eq!(stream.next(&shown(2, 2, None)), None);
+        stream.hear(asks(Kind::Shares, "an old nonce"));
+        assert_eq!(stream.next(&shown(9, 2, None)), None);
+        stream.hear(asks(Kind::Shares, &first.nonce));
+        let next = stream.next(&shown(9, 2, None)).unwrap();
+        assert_eq!(next.type_url, Kind::Shares.type_url());
+        assert_ne!(next.version_info, first.version_info);
+    }
+
+    #[test]
+    fn what_was_rejected_is_counted_and_not_sent_again() {
+        let (mut stream, tally) = asked(Way::Aggregated);
+        let sent = stream.next(&shown(1, 1, None)).unwrap();
+        let error_detail = Some(Status { message: "no".repeat(REASON_MAX), ..Status::default() });
+        stream.hear(DiscoveryRequest { error_detail, ..asks(Kind::Shares, &sent.nonce) });
+        assert_eq!((tally.nacks.load(Relaxed), tally.acks.load(Relaxed)), (1, 0));
+        assert_eq!(
+            stream.next(&shown(1, 1, None)).unwrap().type_url,
+            Kind::Filters.type_url(),
+            "the rest goes on"
+        );
+        assert!(stream.next(&shown(2, 1, None)).is_some(), "and what is new is tried");
+        // A new stream, or one that asks anew, gets everything.
+        stream.hear(asks(Kind::Shares, ""));
+        assert!(stream.next(&shown(2, 1, None)).is_some());
+    }
+
+    #[test]
+    fn what_may_lapse_does_so_on_a_stream_of_its_own_only() {
+        let lapsing = shown(1, 1, Some(Duration::from_secs(15)));
+        let sent = |way| {
+            let (mut stream, _) = asked(way);
+            let response = stream.next(&lapsing).unwrap();
+            assert_eq!(stream.refresh(&lapsing), None, "it is on its way");
+            stream.hear(asks(Kind::Shares, &response.nonce));
+            (response.resources[0].type_url.clone(), stream.refresh(&lapsing).is_some())
+        };
+        assert_eq!(sent(Way::Aggregated), (String::new(), false));
+        let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned();
+        assert_eq!(sent(Way::OneLayer), (wrapper, true));
+        let (mut stream, _) = asked(Way::OneLayer);
+        let response = stream.next(&shown(1, 1, None)).unwrap();
+        stream.hear(asks(Kind::Shares, &response.nonce));
+        assert_eq!(stream.refresh(&shown(1, 1, None)), None, "this one never lapses");
+    }
+}

@@ -270,3 +270,55 @@ fn named<M: Message + Name>(name: &str, message: &M) -> XdsConfig {
 fn pack<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::Source;
+
+    fn hook() -> Hook {
+        let header = |name: &str| Source::Header(name.to_owned());
+        let key = vec![header("x-bank"), Source::Path("/networks/".to_owned())];
+        Hook { breaker: "bank".into(), key, class_header: None, path_prefix: None, stale: Stale::LastKnown }
+    }
+
+    fn picture(ids: &[BreakerId], ppm: u32) -> Picture {
+        let refusal = Refusal { enforced: true, classes: BTreeSet::new() };
+        Picture {
+            refusals: ids.iter().map(|id| (id.clone(), refusal.clone())).collect(),
+            refused_ppm: ids.iter().map(|id| (id.clone(), ppm)).collect(),
+            ..Picture::default()
+        }
+    }
+
+    fn text(resource: &Resource) -> String {
+        String::from_utf8_lossy(&resource.any.value).into_owned()
+    }
+
+    #[test]
+    fn a_share_that_moves_makes_new_shares_and_no_new_filter() {
+        let ids = [BreakerId::new("bank", &["0001", "visa"])];
+        let tally = Tally::default();
+        let before = of(&hook(), &picture(&ids, 900_000), &Resources::new(), &tally);
+        let after = of(&hook(), &picture(&ids, 500_000), &before, &tally);
+        let changed: Vec<_> =
+            before.keys().filter(|key| before[*key].version != after[*key].version).collect();
+        assert_eq!(changed, [&(Kind::Shares, "cutout/bank".to_owned())]);
+        let again = of(&hook(), &picture(&ids, 900_000), &Resources::new(), &tally);
+        let versions = |resources: &Resources| resources.values().map(|one| one.version).collect::<Vec<_>>();
+        assert_eq!(versions(&again), versions(&before), "each control plane gives the same version");
+    }
+
+    #[test]
+    fn keys_are_looked_up_as_they_are_sent_and_one_that_does_not_fit_is_counted() {
+        let ids = [BreakerId::new("bank", &["Ab%/", "vi sa"]), BreakerId::new("bank", &["alone"])];
+        let tally = Tally::default();
+        let made = of(&hook(), &picture(&ids, ALL_PPM), &Resources::new(), &tally);
+        let filter = text(&made[&(Kind::Filters, "cutout/bank".to_owned())]);
+        for expected in ["ab%/", "AB%/", "/networks/vi%20sa/", "/networks/vi%20sa?", "bank/ab%%25%%2f/vi sa"]
+        {
+            assert!(filter.to_lowercase().contains(&expected.to_lowercase()), "{expected}: {filter}");
+        }
+        assert!(!filter.contains("alone") && tally.unusable.load(Relaxed) == 1, "{filter}");
+    }
+}
