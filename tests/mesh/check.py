@@ -1,5 +1,6 @@
 """A real Envoy on infra/envoy/envoy.yaml follows the flags. Each check tells what a user sees; see tests/envoy."""
 
+import re
 import sys
 import threading
 import time
@@ -7,11 +8,17 @@ import time
 import rig as stage
 from rig import until
 
-CHECKS = []
+CHECKS, LONG = [], []
 
 
 def check(function):
     CHECKS.append(function)
+    return function
+
+
+def long_check(function):
+    """One that takes minutes: it runs when it is named."""
+    LONG.append(function)
     return function
 
 
@@ -138,6 +145,22 @@ def faults_come_from_flags_by_share_and_by_header_and_end(rig, envoy):
 
 
 @check
+def a_storm_of_flips_is_a_few_pushes_and_costs_a_request_nothing(rig, envoy):
+    keys, caller = [f"s{place:04}" for place in range(1_000)], envoy.caller()
+    median = lambda: sorted(caller.call("0002").took_s for _ in range(300))[150]
+    few, pushes, began = median(), rig.metric("pushes_total"), time.monotonic()
+    for start in range(0, 1_000, 50):
+        rig.redis.publish_all([(key, {"state": "open"}) for key in keys[start : start + 50]])
+    until("the last of them is refused", refuses(caller, keys[-1]))
+    took_s, pushed, many = time.monotonic() - began, rig.metric("pushes_total") - pushes, median()
+    assert all(caller.call(key).refused == f"bank-charge/{key}" for key in keys)
+    print(f"    1,000 flips in {took_s:.2f} s: {pushed} pushes; an admitted call took {few * 1e3:.2f} ms before, {many * 1e3:.2f} ms with 1,000 open keys")
+    assert pushed <= 120, "two kinds, at most one picture in 10 ms, one response on its way"
+    rig.redis.publish_all([(key, {}) for key in keys])
+    until("all are admitted again", lambda: all(caller.call(key).status == 200 for key in keys))
+
+
+@check
 def a_rejected_version_is_told_and_the_last_good_one_stays(rig, envoy):
     caller, now_ms = envoy.caller(), rig.redis.now_ms()
     nacks = rig.metric("nacks_total")
@@ -213,6 +236,63 @@ def an_envoy_without_the_token_is_told_nothing(rig, _):
     other.process.kill()
 
 
+def without_word_from_us(rig, then):
+    """An Envoy on a hook with a policy, that has lost its control plane; yields it, and what it had been told of 0001."""
+    rig.plane.kill()
+    rig.start_plane((stage.ROOT / "infra/envoy/hooks.toml").read_text() + f'max_staleness_secs = 90\nthen = "{then}"\n')
+
+    def lapsing(envoy):
+        # The shares lapse too: on a stream of their own, as the file has it for faults.
+        text = envoy.configured(stage.TOKEN)
+        own = re.search(r"  - name: cutout-faults/bank-charge\n    rtds_layer:\n.*?\n(?=  - \{name: admin)", text, re.S)[0]
+        return re.sub(r"  - name: cutout/bank-charge\n    rtds_layer: .*\n", own.replace("cutout-faults/", "cutout/"), text)
+
+    rig.redis.publish(state="half-open")
+    envoy = stage.Envoy(rig, f"lapsing-{then}", config=lapsing).ready()
+    caller = envoy.caller()
+    until("0001 is refused in part", refuses(caller))
+    assert caller.call("0002").status == 200
+    rig.plane.kill()
+    return envoy, caller, time.monotonic()
+
+
+@long_check
+def without_a_control_plane_a_hook_closes_or_opens_as_it_says(rig, _):
+    for then, settled in [
+        ("closed", lambda caller: all(caller.call("0001").status == 200 for _ in range(40))),
+        ("open", lambda caller: all(caller.call(key).refused for key in ("0001", "0002") for _ in range(20))),
+    ]:
+        envoy, caller, killed = without_word_from_us(rig, then)
+        until("its policy acts", lambda: settled(caller), patience_s=110, every_s=0.5)
+        print(f"    then = {then!r}: {time.monotonic() - killed:.0f} s after the control plane was killed")
+        assert time.monotonic() - killed > 60 and caller.call().status == 200
+        rig.start_plane((rig.folder / "hooks.toml").read_text())
+        until("it follows again", lambda: caller.call("0002").status == 200 and caller.call("0001").refused)
+        envoy.process.kill()
+    rig.plane.kill()
+    rig.start_plane()
+    rig.redis.publish()
+
+
+@long_check
+def without_redis_a_hook_does_what_it_says(rig, _):
+    rig.plane.kill()
+    rig.start_plane((stage.ROOT / "infra/envoy/hooks.toml").read_text() + 'max_staleness_secs = 90\nthen = "closed"\n')
+    rig.redis.publish(state="open")
+    envoy = stage.Envoy(rig, "no-redis").ready()
+    caller = envoy.caller()
+    until("0001 is refused", refuses(caller))
+    rig.redis.process.kill()
+    killed = time.monotonic()
+    until("its policy acts", admits(caller), patience_s=110, every_s=0.5)
+    print(f"    without Redis: {time.monotonic() - killed:.0f} s after it was killed")
+    assert time.monotonic() - killed > 80
+    rig.redis.start()
+    until("it follows again", refuses(caller))
+    rig.redis.publish()
+    envoy.process.kill()
+
+
 def main():
     wanted = sys.argv[3:]
     rig, failed = stage.Rig(*sys.argv[1:3]), True
@@ -220,11 +300,16 @@ def main():
         rig.start_plane()
         envoy = stage.Envoy(rig, "envoy-1").ready()
         until("it has what it asked for", lambda: envoy.stat("extension_config_discovery.http_filter.cutout/bank-charge.update_success"))
+        import figures
         import table
 
-        for function in [*CHECKS, *table.ROWS]:
-            if wanted and not any(word in function.__name__ for word in wanted):
-                continue
+        if wanted == ["--figures"]:
+            figures.take(rig, envoy)
+            failed = False
+            return
+        named = lambda function: any(word in function.__name__ for word in wanted)
+        checks = [*CHECKS, *table.ROWS]
+        for function in filter(named, [*checks, *LONG]) if wanted else checks:
             began = time.monotonic()
             function(rig, envoy)
             print(f"ok  {function.__name__.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)

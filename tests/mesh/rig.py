@@ -102,9 +102,8 @@ class Redis:
         return seconds * 1000 + microseconds // 1000
 
     def publish(self, key="0001", **flag):
-        """Commits one flag as its service would; returns when it was in."""
-        self.publish_all([(key, flag)])
-        return time.monotonic()
+        """Commits one flag as its service would; yields the time just before."""
+        return self.publish_all([(key, flag)])
 
     def publish_all(self, flags):
         rev, commands = int(self.ask(["HGET", self.key("meta"), "rev"])[0]), []
@@ -114,7 +113,9 @@ class Redis:
             text = json.dumps({**full, "ramp": None, "next": None, "stale_at_ms": None, "on_stale": "hold", "override": None, "would": None, "fault": None, **flag})
             commands.append(["HSET", self.key("flags"), name, text])
             commands.append(["XADD", self.key("changes"), "MAXLEN", "~", "10000", "*", "breaker", name, "rev", rev, "flag", text])
+        began = time.monotonic()
         self.ask(["MULTI"], *commands, ["HSET", self.key("meta"), "rev", rev], ["EXEC"])
+        return began
 
 
 class Vendor(http.server.ThreadingHTTPServer):
@@ -173,16 +174,20 @@ class Caller:
     def __init__(self, port):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
 
-    def call(self, key=None, path="/", **headers):
+    def send(self, key=None, path="/", **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
             headers["x-bank-code"] = key
-        began = time.monotonic()
+        self.began = time.monotonic()
+        self.connection.request("GET", path, headers=headers)
+
+    def receive(self):
+        return Answer(self.connection.getresponse(), time.monotonic() - self.began)
+
+    def call(self, *call, **named):
         try:
-            self.connection.request("GET", path, headers=headers)
-            if self.connection.sock:
-                self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Answer(self.connection.getresponse(), time.monotonic() - began)
+            self.send(*call, **named)
+            return self.receive()
         except http.client.HTTPException as error:
             self.connection.close()
             raise OSError(str(error)) from error
