@@ -119,20 +119,18 @@ impl Stream {
         let shown = shown.as_ref()?;
         for kind in Kind::ALL {
             let Some(asked) = self.kinds.get(&kind) else { continue };
-            let new = asked.names.iter().filter_map(|name| {
+            // One at a time: what Envoy rejects takes nothing else along.
+            let new = asked.names.iter().find_map(|name| {
                 let resource = shown.get(&(kind, name.clone()))?;
-                (asked.sent.get(name) != Some(&resource.version)).then_some((name, resource))
+                let is_new = asked.sent.get(name) != Some(&resource.version);
+                is_new.then(|| (name.clone(), Arc::clone(resource)))
             });
-            let new: Vec<(String, Arc<Resource>)> =
-                new.map(|(name, resource)| (name.clone(), Arc::clone(resource))).collect();
-            if new.is_empty() {
-                continue;
-            }
+            let Some(new) = new else { continue };
             if asked.on_its_way {
                 // No filter overtakes the shares that it needs.
                 return None;
             }
-            return Some(self.respond(kind, new));
+            return Some(self.respond(kind, vec![new]));
         }
         None
     }

@@ -5,7 +5,7 @@
 use crate::hooks::Hook;
 use crate::tally::Tally;
 use cutout_core::{BreakerId, Declared, Flag, Mode, State};
-use cutout_flags::{LocalClock, Sink, StoreError, Synced, Update};
+use cutout_flags::{Sink, StoreError, Synced, Update};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,15 @@ use tokio::sync::Notify;
 /// How long after the last contact with the store breakers' own timers still run, milliseconds: as in the client.
 pub const FROZEN_AFTER_MS: i64 = 90_000;
 
+/// After how long without an answer the next one is news, whatever it says.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// The flags of one name, by the whole identity.
 pub type Flags = BTreeMap<BreakerId, Flag>;
 
 /// Everything that is known.
 #[derive(Debug)]
 pub struct Known {
-    clock: LocalClock,
     tally: Arc<Tally>,
     hooked: BTreeMap<String, usize>,
     kept: Mutex<Kept>,
@@ -31,16 +33,12 @@ pub struct Known {
 #[derive(Debug, Default)]
 struct Kept {
     flags: BTreeMap<String, Flags>,
-    contact: Option<Contact>,
+    contact: Option<Instant>,
+    /// The store's time at some instant, measured anew with each other offset: a step of the system's clock in between moves nothing.
+    measured: Option<(Instant, i64)>,
     offset_ms: i64,
     started: Option<Instant>,
     checked: Option<Arc<Declared>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Contact {
-    at: Instant,
-    local_ms: i64,
 }
 
 /// One reading of the clock.
@@ -48,6 +46,8 @@ struct Contact {
 pub struct Moment {
     /// Now by the store's clock, Unix milliseconds; at most [`FROZEN_AFTER_MS`] after the last contact.
     pub store_ms: i64,
+    /// The same, without standing still: a person's decision ends by it.
+    pub true_ms: i64,
     /// How long the store has been silent.
     pub silence: Duration,
 }
@@ -55,10 +55,10 @@ pub struct Moment {
 impl Known {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(hooks: &[Hook], clock: LocalClock, tally: Arc<Tally>) -> Known {
+    pub fn new(hooks: &[Hook], tally: Arc<Tally>) -> Known {
         let hooked = hooks.iter().map(|hook| (hook.breaker.clone(), hook.key.len())).collect();
         let kept = Mutex::new(Kept { started: Some(Instant::now()), ..Kept::default() });
-        Known { clock, tally, hooked, kept, news: Notify::new() }
+        Known { tally, hooked, kept, news: Notify::new() }
     }
 
     /// Returns when something changed since the last time that it returned.
@@ -69,18 +69,18 @@ impl Known {
     /// The moment, and what `look` sees; none before the store's first answer.
     pub fn now<T>(&self, look: impl FnOnce(&BTreeMap<String, Flags>, Moment) -> T) -> Option<T> {
         let kept = self.kept();
-        let contact = kept.contact?;
-        let silence = contact.at.elapsed();
-        let gone_ms = i64::try_from(silence.as_millis()).unwrap_or(i64::MAX).min(FROZEN_AFTER_MS);
-        let store_ms = contact.local_ms.saturating_add(kept.offset_ms).saturating_add(gone_ms);
-        Some(look(&kept.flags, Moment { store_ms, silence }))
+        let (at, measured_ms) = kept.measured?;
+        let silence = kept.contact?.elapsed();
+        let true_ms = measured_ms.saturating_add(ms(at.elapsed()));
+        let store_ms = true_ms.saturating_sub(ms(silence).saturating_sub(FROZEN_AFTER_MS).max(0));
+        Some(look(&kept.flags, Moment { store_ms, true_ms, silence }))
     }
 
     /// How long the store has been silent; before the first contact since the start.
     #[must_use]
     pub fn silence(&self) -> Duration {
         let kept = self.kept();
-        let since = kept.contact.map(|contact| contact.at).or(kept.started);
+        let since = kept.contact.or(kept.started);
         since.map(|since| since.elapsed()).unwrap_or_default()
     }
 
@@ -135,10 +135,13 @@ impl Sink for Known {
     fn synced(&self, at: &Synced) {
         let mut kept = self.kept();
         // A silence that may have let a limit act has ended, or this is the first answer.
-        let is_news = kept.contact.is_none_or(|contact| contact.at.elapsed() > Duration::from_secs(5))
-            || kept.offset_ms != at.offset_ms;
-        kept.contact = Some(Contact { at: Instant::now(), local_ms: self.clock.now_ms() });
-        kept.offset_ms = at.offset_ms;
+        let is_measured = kept.measured.is_none() || kept.offset_ms != at.offset_ms;
+        let is_news = is_measured || kept.contact.is_none_or(|contact| contact.elapsed() > SILENCE);
+        kept.contact = Some(Instant::now());
+        if is_measured {
+            kept.measured = Some((Instant::now(), at.local_ms.saturating_add(at.offset_ms)));
+            kept.offset_ms = at.offset_ms;
+        }
         let unchecked = at.declared.clone().filter(|declared| kept.checked.as_ref() != Some(declared));
         if let Some(declared) = &unchecked {
             kept.checked = Some(Arc::clone(declared));
@@ -157,6 +160,10 @@ impl Sink for Known {
         // Whether a limit acts now is a matter of time.
         self.news.notify_one();
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Whether a flag tells no more than that calls flow, now and later, as long as the store answers.

@@ -73,8 +73,8 @@ pub fn of(hook: &Hook, flags: Option<&Flags>, moment: Moment) -> (Picture, Optio
         i64::try_from(after.saturating_sub(moment.silence).as_millis()).unwrap_or(i64::MAX).saturating_add(1)
     });
     for (id, flag) in flags.into_iter().flatten() {
-        add(&mut picture, id, flag, act, moment.store_ms);
-        due_ms = due_ms.into_iter().chain(due_in_ms(flag, moment.store_ms)).min();
+        add(&mut picture, id, flag, act, moment);
+        due_ms = due_ms.into_iter().chain(due_in_ms(flag, moment)).min();
     }
     (picture, due_ms.map(|ms| Duration::from_millis(ms.max(1).unsigned_abs())))
 }
@@ -87,8 +87,9 @@ fn act(stale: Stale, silence: Duration) -> Act {
     }
 }
 
-fn add(picture: &mut Picture, id: &BreakerId, flag: &Flag, act: Act, now_ms: i64) {
-    let share_ppm = share_ppm(flag, act, now_ms);
+fn add(picture: &mut Picture, id: &BreakerId, flag: &Flag, act: Act, moment: Moment) {
+    let now_ms = moment.store_ms;
+    let share_ppm = share_ppm(flag, act, moment);
     let would_ppm = flag.would_share_ppm(now_ms);
     let refused = if share_ppm < ALL_PPM {
         Some((true, share_ppm))
@@ -107,9 +108,10 @@ fn add(picture: &mut Picture, id: &BreakerId, flag: &Flag, act: Act, now_ms: i64
     }
 }
 
-/// The share admitted at `now_ms`.
-fn share_ppm(flag: &Flag, act: Act, now_ms: i64) -> u32 {
-    if act == Act::Nothing || flag.is_forced_at(now_ms) || flag.mode == Mode::Watch {
+/// The share admitted at `moment`.
+fn share_ppm(flag: &Flag, act: Act, moment: Moment) -> u32 {
+    let now_ms = moment.store_ms;
+    if act == Act::Nothing || flag.is_forced_at(moment.true_ms) || flag.mode == Mode::Watch {
         return flag.share_ppm(now_ms);
     }
     match act {
@@ -143,14 +145,19 @@ fn injected(flag: &Flag, now_ms: i64) -> Option<Injected> {
 }
 
 /// After how many milliseconds time alone changes what `flag` says; none: never.
-fn due_in_ms(flag: &Flag, now_ms: i64) -> Option<i64> {
+fn due_in_ms(flag: &Flag, moment: Moment) -> Option<i64> {
+    let now_ms = moment.store_ms;
+    let forced = flag.forced.and_then(|forced| forced.until_ms);
+    if now_ms < moment.true_ms {
+        // Time stands still until the store answers, but for people's decisions.
+        return forced.filter(|at_ms| *at_ms > moment.true_ms).map(|at_ms| at_ms - moment.true_ms);
+    }
     let ramps = flag.ramp.filter(|ramp| {
         let moves = [flag.state_at(now_ms), flag.would_at(now_ms)].contains(&State::HalfOpen);
         moves && now_ms < ramp.to_ms
     });
     let ramp_ms = ramps.map(|ramp| (ramp.from_ms - now_ms).max(RAMP_EVERY_MS).min(ramp.to_ms - now_ms));
     let fault = flag.fault.as_ref().map(|fault| [fault.since_ms, fault.ends_ms()]);
-    let forced = flag.forced.and_then(|forced| forced.until_ms);
     let times = [flag.next.map(|next| next.at_ms), flag.stale_at_ms, forced];
     let times = times.into_iter().flatten().chain(fault.into_iter().flatten());
     times.filter(|at_ms| *at_ms > now_ms).map(|at_ms| at_ms - now_ms).chain(ramp_ms).min()
@@ -175,11 +182,10 @@ mod tests {
 
     fn picture(flag: &Flag, stale: Stale, silence_secs: u64, now_ms: i64) -> (Picture, Option<Duration>) {
         let flags = [(id(), flag.clone())].into();
-        of(
-            &hook(stale),
-            Some(&flags),
-            Moment { store_ms: now_ms, silence: Duration::from_secs(silence_secs) },
-        )
+        // As `known` tells it: it stands still after 90 s.
+        let true_ms = now_ms + 1_000 * i64::try_from(silence_secs.saturating_sub(90)).unwrap();
+        let silence = Duration::from_secs(silence_secs);
+        of(&hook(stale), Some(&flags), Moment { store_ms: now_ms, true_ms, silence })
     }
 
     fn refused(flag: &Flag, stale: Stale, silence_secs: u64) -> Option<(bool, u32)> {
@@ -230,6 +236,15 @@ mod tests {
         assert_eq!([100, 101].map(|secs| opens(&half, secs)), [Some((true, 900_000)), Some((true, ALL_PPM))]);
         let by_hand = Flag { forced: forced(Forced::Closed), ..Flag::default() };
         assert_eq!(opens(&by_hand, 101), Some((true, 0)), "told, for all others are refused");
+        let until_ms = Some(NOW_MS + 10_500);
+        let ending = Flag { forced: Some(ForcedUntil { state: Forced::Open, until_ms }), ..open() };
+        assert_eq!(
+            [100, 101].map(|secs| closed(&ending, secs)),
+            [Some((true, ALL_PPM)), None],
+            "by its own end"
+        );
+        let (_, due) = picture(&ending, Stale::LastKnown, 100, NOW_MS);
+        assert_eq!(due, Some(Duration::from_millis(500)), "and nothing else is due while time stands still");
         let (picture, due) = picture(&half, Stale::OpenAfter(after), 40, NOW_MS);
         assert_eq!((picture.others_ppm, due), (Some(0), Some(Duration::from_millis(60_001))));
     }

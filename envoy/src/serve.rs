@@ -9,7 +9,7 @@ use crate::publish::{self, Shown};
 use crate::settings::{Access, Settings};
 use crate::tally::Tally;
 use crate::{chain, health};
-use cutout_flags::{Follower, LocalClock};
+use cutout_flags::Follower;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
@@ -54,7 +54,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let Settings { hooks, store, access, .. } = settings;
     let tally = Arc::new(Tally::default());
-    let known = Arc::new(Known::new(&hooks, LocalClock::default(), Arc::clone(&tally)));
+    let known = Arc::new(Known::new(&hooks, Arc::clone(&tally)));
     let (sender, shown) = watch::channel(None);
     let service = Discovery {
         shown: shown.clone(),

@@ -88,7 +88,7 @@ fn level(hook: &Hook, depth: usize, keyed: Vec<Keyed>, others: Option<&Leaf>) ->
     match &hook.key[depth] {
         Source::Header(name) => {
             let spelled = below.flat_map(|(value, on_match)| {
-                [value.to_uppercase(), value].map(|value| (value, on_match.clone()))
+                spellings(value).into_iter().map(move |value| (value, on_match.clone()))
             });
             tree(name, TreeType::ExactMatchMap(MatchMap { map: spelled.collect() }), otherwise)
         }
@@ -96,11 +96,17 @@ fn level(hook: &Hook, depth: usize, keyed: Vec<Keyed>, others: Option<&Leaf>) ->
     }
 }
 
+/// As a key's value may be sent: it is known in lower case.
+fn spellings(value: String) -> BTreeSet<String> {
+    [value.to_uppercase(), value].into()
+}
+
 /// A segment of the path ends with a slash, a question mark, or the path.
 fn in_path(prefix: &str, below: Vec<(String, OnMatch)>, otherwise: Option<OnMatch>) -> Matcher {
     let spelled = below.into_iter().flat_map(|(value, on_match)| {
-        [value.to_uppercase(), value]
-            .map(|value| (format!("{prefix}{}", utf8_percent_encode(&value, IN_PATH)), on_match.clone()))
+        let paths = spellings(value).into_iter();
+        paths
+            .map(move |value| (format!("{prefix}{}", utf8_percent_encode(&value, IN_PATH)), on_match.clone()))
     });
     let whole: BTreeMap<_, _> = spelled.collect();
     let begun = whole
