@@ -90,6 +90,8 @@ class Redis:
 
     def _read(self, answers):
         kind, rest = (line := answers.readline())[:1], line[1:].strip()
+        if line.startswith(b"-LOADING"):
+            raise ConnectionError("Redis reads its file")
         assert kind and kind != b"-", f"Redis refuses: {line}"
         if kind == b"$":
             return None if rest == b"-1" else answers.read(int(rest) + 2)[:-2].decode()
