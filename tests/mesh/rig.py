@@ -256,7 +256,7 @@ class Rig:
         self.vendors = [Vendor(name) for name in ("vendor-1", "vendor-2", "standby", "canary")]
         self.plane = None
 
-    def start_plane(self, hooks=None):
+    def start_plane(self, hooks=None, **more):
         hooks_path = self.folder / "hooks.toml"
         hooks_path.write_text(hooks or (ROOT / "infra/envoy/hooks.toml").read_text())
         env = {
@@ -265,9 +265,24 @@ class Rig:
             "CUTOUT_ENVOY_HOOKS": str(hooks_path),
             "CUTOUT_ENVOY_TOKEN_HASHES": hashlib.sha256(TOKEN.encode()).hexdigest(),
             "CUTOUT_REDIS_URL": f"redis://127.0.0.1:{self.redis.port}",
+            **more,
         }
         self.plane = Process(self.folder, "cutout-envoy", [self.cutout_envoy], env)
         until("cutout-envoy lives", lambda: self.ask_plane("/healthz")[0] == 200)
+
+    def certificates(self):
+        """A certificate authority of this run, and what it signed for cutout-envoy and for an Envoy."""
+
+        def openssl(*words):
+            subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True)
+
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
+        openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+        for name in ("server", "client"):
+            openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+            (self.folder / "names").write_text("subjectAltName=DNS:cutout-envoy.example.internal\nbasicConstraints=CA:FALSE\n")
+            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+        return {f"CUTOUT_ENVOY_TLS_{kind}": str(self.folder / name) for kind, name in (("CERT", "server.pem"), ("KEY", "server.key"), ("CLIENT_CA", "ca.pem"))}
 
     def ask_plane(self, path):
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
