@@ -107,7 +107,8 @@ class Redis:
         """Commits one flag as its service would; yields the time just before."""
         return self.publish_all([(key, flag)])
 
-    def publish_all(self, flags):
+    def publish_all(self, flags, of_each=None):
+        """One commit of all flags, or one after the other of so many each, as fast as Redis takes them."""
         rev, commands = int(self.ask(["HGET", self.key("meta"), "rev"])[0]), []
         for key, flag in flags:
             rev, name = rev + 1, f"{NAME}/{key}"
@@ -115,8 +116,12 @@ class Redis:
             text = json.dumps({**full, "ramp": None, "next": None, "stale_at_ms": None, "on_stale": "hold", "override": None, "would": None, "fault": None, **flag})
             commands.append(["HSET", self.key("flags"), name, text])
             commands.append(["XADD", self.key("changes"), "MAXLEN", "~", "10000", "*", "breaker", name, "rev", rev, "flag", text])
+        count, begun = 2 * (of_each or len(flags)), []
+        for start in range(0, len(commands), count):
+            some = commands[start : start + count]
+            begun += [["MULTI"], *some, ["HSET", self.key("meta"), "rev", some[-1][-3]], ["EXEC"]]
         began = time.monotonic()
-        self.ask(["MULTI"], *commands, ["HSET", self.key("meta"), "rev", rev], ["EXEC"])
+        self.ask(*begun)
         return began
 
 
@@ -256,19 +261,24 @@ class Rig:
         self.vendors = [Vendor(name) for name in ("vendor-1", "vendor-2", "standby", "canary")]
         self.plane = None
 
-    def start_plane(self, hooks=None, **more):
+    def start_plane(self, hooks=None, ports=None, **more):
+        """Starts cutout-envoy, or with `ports` a second one beside it."""
+        xds_port, http_port = ports or (self.xds_port, self.http_port)
         hooks_path = self.folder / "hooks.toml"
         hooks_path.write_text(hooks or (ROOT / "infra/envoy/hooks.toml").read_text())
         env = {
-            "CUTOUT_ENVOY_LISTEN": f"127.0.0.1:{self.xds_port}",
-            "CUTOUT_ENVOY_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "CUTOUT_ENVOY_LISTEN": f"127.0.0.1:{xds_port}",
+            "CUTOUT_ENVOY_HTTP_LISTEN": f"127.0.0.1:{http_port}",
             "CUTOUT_ENVOY_HOOKS": str(hooks_path),
             "CUTOUT_ENVOY_TOKEN_HASHES": hashlib.sha256(TOKEN.encode()).hexdigest(),
             "CUTOUT_REDIS_URL": f"redis://127.0.0.1:{self.redis.port}",
             **more,
         }
-        self.plane = Process(self.folder, "cutout-envoy", [self.cutout_envoy], env)
-        until("cutout-envoy lives", lambda: self.ask_plane("/healthz")[0] == 200)
+        plane = Process(self.folder, "cutout-envoy", [self.cutout_envoy], env)
+        self.started.append(plane)
+        self.plane = self.plane if ports else plane
+        until("cutout-envoy lives and has read the flags", lambda: self.ask_plane("/readyz", http_port)[0] == 200)
+        return plane
 
     def certificates(self):
         """A certificate authority of this run, and what it signed for cutout-envoy and for an Envoy."""
@@ -284,8 +294,8 @@ class Rig:
             openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
         return {f"CUTOUT_ENVOY_TLS_{kind}": str(self.folder / name) for kind, name in (("CERT", "server.pem"), ("KEY", "server.key"), ("CLIENT_CA", "ca.pem"))}
 
-    def ask_plane(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
+    def ask_plane(self, path, port=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=5)
         connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read().decode()
@@ -294,9 +304,8 @@ class Rig:
         return int(re.search(rf"^cutout_envoy_{name} (\d+)$", self.ask_plane("/metrics")[1], re.M)[1])
 
     def close(self, failed):
-        for process in [*self.started, self.plane, self.redis.process]:
-            if process:
-                process.kill()
+        for process in [*self.started, self.redis.process]:
+            process.kill()
         logs = os.environ.get("TEST_LOGS")
         for log in self.folder.glob("*.log"):
             if logs:
