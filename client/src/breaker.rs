@@ -20,6 +20,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Shared {
     pub(crate) clock: StoreClock,
     pub(crate) tallies: Tallies,
+    /// Whether a fault meets every call that it is for, whatever its share: for tests, which need no luck.
+    pub(crate) faults_meet_all: bool,
 }
 
 /// A handle on one breaker, such as `bank-charge/0001`, for calls of one operation class or of none. Cheap to clone;
@@ -150,7 +152,8 @@ impl Breaker {
 
     #[cold]
     fn injects_now(&self, bears: impl FnOnce(&Mark) -> bool) -> Option<Injection> {
-        let draws_ppm = (fastrand::u32(..ALL_PPM), fastrand::u32(..ALL_PPM));
+        let draw_ppm = || if self.common.shared.faults_meet_all { 0 } else { fastrand::u32(..ALL_PPM) };
+        let draws_ppm = (draw_ppm(), draw_ppm());
         self.cell.injects(self.class(), self.common.shared.clock.now(), draws_ppm, bears)
     }
 

@@ -7,6 +7,7 @@ use crate::breaker::Policy;
 use crate::tags::Tags;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -98,6 +99,13 @@ impl BreakerId {
     #[must_use]
     pub fn key_len(&self) -> usize {
         self.0.matches('/').count()
+    }
+}
+
+/// Hashes and compares as its text, so that a map is asked without making one.
+impl Borrow<str> for BreakerId {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::names::UnknownBreaker;
 use crate::outcome::{ByResult, Classify};
 use crate::tally::Aside;
 use cutout_core::BreakerId;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -48,12 +49,20 @@ pub const LANES_MAX: usize = 10_000;
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
+/// Foldhash is seeded anew in each process; keys may come from requests.
+type Lanes = HashMap<BreakerId, Lane, foldhash::fast::RandomState>;
+
+thread_local! {
+    /// Room to spell a key in, so that finding a lane allocates nothing.
+    static SPELLED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 struct Shared {
     client: Client,
     settings: Arc<Settings>,
     /// The breaker without a key: what calls go by if it turns out late that nobody declares the name.
     keyless: Breaker,
-    lanes: RwLock<HashMap<BreakerId, Lane>>,
+    lanes: RwLock<Lanes>,
     /// For keys beyond the bound.
     others: Arc<Guards>,
 }
@@ -111,12 +120,15 @@ impl Upstream {
     #[must_use]
     pub fn lane<V: AsRef<str>>(&self, key: &[V]) -> Lane {
         let shared = &*self.0;
-        let id = BreakerId::new(self.name(), key);
-        let known = shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = SPELLED.with_borrow_mut(|spelled| {
+            spelled.clear();
+            BreakerId::spell(self.name(), key, spelled);
+            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(spelled.as_str()).cloned()
+        });
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
             let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown));
-            self.new_lane(id, self.counted(&breaker, key))
+            self.new_lane(BreakerId::new(self.name(), key), self.counted(&breaker, key))
         })
     }
 
