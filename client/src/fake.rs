@@ -97,7 +97,7 @@ impl FakeFault {
         FakeFault { header: Some(header), ..self }
     }
 
-    fn from_ms(self, since_ms: i64) -> Fault {
+    fn into_fault(self, since_ms: i64) -> Fault {
         let share_ppm = if self.header.is_some() { ALL_PPM } else { FAULT_SHARE_MAX_PPM };
         let delay_ms = i64::try_from(self.delay.as_millis()).unwrap_or(FAULT_DELAY_MAX_MS);
         let share_of = |is_wanted: bool| if is_wanted { share_ppm } else { 0 };
@@ -216,7 +216,7 @@ impl FakeClient {
         key: &[V],
         fault: FakeFault,
     ) -> Result<(), UnknownBreaker> {
-        let fault = fault.from_ms(self.memory.clock().now().store_ms);
+        let fault = fault.into_fault(self.memory.clock().now().store_ms);
         self.change(name, key, |flag| flag.fault = Some(Box::new(fault)))
     }
 

@@ -23,6 +23,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 /// that comes with a request.
 #[inline]
 fn stands_for_itself(byte: u8) -> bool {
+    #[allow(clippy::indexing_slicing, reason = "reckoned by the compiler, which would refuse it")]
     const SPELLED: [bool; 256] = {
         let mut spelled = [false; 256];
         let mut byte = 0;
