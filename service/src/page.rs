@@ -82,6 +82,9 @@ impl Site {
 
     /// A path of this page, as a browser must ask for it.
     fn at(&self, path: &str) -> String {
+        // A router that is nested below a path answers to that path itself, without a slash at its end.
+        let is_first = path == "/" || path.starts_with("/?");
+        let path = if is_first && !self.base.is_empty() { path.trim_start_matches('/') } else { path };
         format!("{}{path}", self.base)
     }
 

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 mod bounds;
 mod files;
+mod page;
 mod people;
 mod staleness;
 

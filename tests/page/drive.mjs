@@ -1,11 +1,14 @@
 // A real browser that does what its standard input says, one JSON object a line, and answers each with one.
 // Everything that the browser complains of (errors, what the page's policy refuses) is kept, for the test to ask for.
 // Usage: node drive.mjs FOLDER_FOR_SCREENSHOTS
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const PATIENCE_MS = 15000;
 const folder = process.argv[2];
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb"],
@@ -52,6 +55,12 @@ const acts = {
   async url() { return page.url(); },
   async cookies() { return page.context().cookies(); },
   async shot({ name }) { await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true }); },
+  // What stands in the way of people who see little, listen or use the keyboard, contrast among it.
+  async barriers() {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate("axe.run()");
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ html, any }) => [id, html, ...any.map((one) => one.message)]));
+  },
   async complaints() { return complaints.splice(0); },
 };
 

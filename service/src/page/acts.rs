@@ -253,7 +253,7 @@ fn pause_forms(view: &View<'_>, pause: Option<&Pause>, failed: Option<&Failed>) 
     let form = |act: &str, button: &str, fields: &Markup| {
         html! {
             form.act method="post" action=(action) aria-label=(button) {
-                h3 { (button) }
+                h2 { (button) }
                 input type="hidden" name=(FORM_TOKEN) value=(view.form_token());
                 input type="hidden" name="act" value=(act);
                 @if let Some(version) = &version { input type="hidden" name="seen" value=(version); }

@@ -136,7 +136,7 @@ fn signals(view: &View<'_>, known: &BreakerDetail) -> Markup {
         section #signals aria-labelledby="signals-title" data-part {
             h2 #signals-title { (texts.signals) }
             @if signals.is_empty() && known.hints.is_empty() { p { (texts.no_signals) } } @else {
-                div.wide tabindex="0" role="region" aria-labelledby="signals-title" {
+                div.wide tabindex="0" role="group" aria-labelledby="signals-title" {
                     table {
                         thead { tr {
                             th scope="col" { (texts.status) }

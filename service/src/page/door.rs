@@ -125,6 +125,11 @@ pub(crate) async fn sign_in(State(site): State<Arc<Site>>, request: Request) -> 
     let headers = request.headers().clone();
     let fields = Fields::own(request).await?;
     let next = path_of(fields.get("next"));
+    if origin::is_without_needed_tls(&headers) {
+        tracing::warn!("somebody wanted to sign in by plain HTTP, not on loopback: TLS is missing in front");
+        let page = layout::login(&site, next, Some(site.texts.needs_tls));
+        return Ok((StatusCode::FORBIDDEN, page).into_response());
+    }
     let now = Timestamp::now();
     match site.api.operators.ticket(fields.get("token").trim().as_bytes(), now) {
         Ok((ticket, operator)) => {

@@ -287,7 +287,7 @@ fn table(view: &View<'_>, query: &ListQuery, list: &BreakerList) -> Markup {
             div #rows data-part {
                 p.quiet { (texts.breakers_fit) " " (list.total) }
                 @if list.items.is_empty() { (nothing(view, query)) } @else {
-                    div.wide tabindex="0" role="region" aria-labelledby="all-title" {
+                    div.wide tabindex="0" role="group" aria-labelledby="all-title" {
                         table {
                             thead { tr {
                                 th scope="col" { (texts.state) }

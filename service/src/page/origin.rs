@@ -39,6 +39,12 @@ pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
     is_tls || !is_loopback(host)
 }
 
+/// Whether a form came by plain HTTP, and its browser would throw away the cookie that it gets.
+pub(crate) fn is_without_needed_tls(headers: &HeaderMap) -> bool {
+    let is_plain = text(headers, header::ORIGIN.as_str()).is_some_and(|origin| origin.starts_with("http://"));
+    is_plain && is_secure(headers)
+}
+
 fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -99,5 +105,13 @@ mod tests {
             );
         }
         assert!(is_secure(&headers(&[("host", "localhost:8081"), ("x-forwarded-proto", "https")])));
+    }
+
+    #[test]
+    fn by_plain_http_nobody_gets_a_cookie_that_his_browser_would_throw_away() {
+        let plain = |host, origin| is_without_needed_tls(&headers(&[("host", host), ("origin", origin)]));
+        assert!(plain("10.0.0.1:8081", "http://10.0.0.1:8081"));
+        assert!(!plain("127.0.0.1:8081", "http://127.0.0.1:8081"));
+        assert!(!plain("breakers.bank.example", "https://breakers.bank.example"));
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn table(view: &View<'_>, items: &[HistoryItem], with_breaker: bool) 
     let texts = view.texts();
     html! {
         @if items.is_empty() { p { (texts.no_history) } } @else {
-            div.wide tabindex="0" role="region" aria-label=(texts.history) {
+            div.wide tabindex="0" role="group" aria-label=(texts.history) {
                 table {
                     thead { tr {
                         th scope="col" { (texts.when) }
