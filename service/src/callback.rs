@@ -11,13 +11,14 @@ use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
 use crate::drill::{self, Drilled, Untaken};
+use crate::pulse::Kind;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use cutout_core::drill::DRILL_SCHEMA;
-use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory};
+use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory, Reason};
 use cutout_core::webhook::{self, VerifyError};
 use cutout_core::{Callback, Drill};
 use http::{HeaderMap, StatusCode};
@@ -63,6 +64,16 @@ impl Message {
             Message::Callback(callback) => &callback.to,
             Message::Inventory(inventory) => &inventory.to,
             Message::Drill(drill) => &drill.to,
+        }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Message::Callback(callback) if callback.reason == Reason::Notification => {
+                Some(Kind::Notification)
+            }
+            Message::Callback(_) | Message::Inventory(_) => Some(Kind::Reconcile),
+            Message::Drill(_) => None,
         }
     }
 
@@ -142,7 +153,12 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Message::Inventory(inventory) => apply::apply_inventory(&shared, inventory).await,
     };
     match applied {
-        Ok(applied) => accept(&applied, &message, started),
+        Ok(applied) => {
+            if let Some(kind) = message.kind() {
+                shared.pulse.heard(kind, shared.clock.now_ms());
+            }
+            accept(&applied, &message, started)
+        }
         Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
     }
 }
@@ -196,7 +212,8 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
         Message::Callback(callback) => {
             ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))
         }
-        Message::Inventory(_) | Message::Drill(_) => ("inventory", 0),
+        Message::Inventory(_) => ("inventory", 0),
+        Message::Drill(_) => ("drill", 0),
     };
     tracing::info!(
         result = "committed",
