@@ -56,6 +56,11 @@ impl Failed {
         io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
+    /// The same, with what came of it.
+    pub(crate) fn and(self, then: &str) -> Failed {
+        Failed::new(self.code, format!("{}; {then}", self.told()))
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -8,6 +8,7 @@ mod banks;
 mod demo;
 mod dev;
 mod dispatch;
+mod drill;
 mod ended;
 mod event;
 mod operate;
@@ -69,6 +70,8 @@ enum Command {
     Dispatch,
     /// Show what stands in the dead-letter queue on AWS, and with --go send it again.
     Redrive(redrive::Arguments),
+    /// Practise the path on a live installation, and measure each hop.
+    Drill(drill::Arguments),
     /// Print what lets a shell complete this command's words.
     Completions {
         /// Which shell.
@@ -121,6 +124,7 @@ async fn run(command: Command) -> Result<(), Failed> {
         Command::Send(command) => send::run(command).await?,
         Command::Dispatch => dispatch::run().await?,
         Command::Redrive(asked) => redrive::run(&asked).await?,
+        Command::Drill(asked) => drill::run(&asked).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "cutout", &mut script);

@@ -12,6 +12,7 @@
 pub mod breaker;
 pub mod declaration;
 pub mod directive;
+pub mod drill;
 pub mod family;
 pub mod fault;
 pub mod flag;
@@ -27,6 +28,7 @@ pub use breaker::{
     Act, Breaker, Cause, Evidence, Hold, InjectedFault, Order, Override, Pause, Policy, Transition,
 };
 pub use declaration::{BreakerId, Declaration, Declared};
+pub use drill::Drill;
 pub use family::Family;
 pub use fault::{Fault, Injection, Mark};
 pub use flag::{Flag, Forced, Mode, OnStale, State};

@@ -7,6 +7,7 @@
 //!
 //! Left out: whether the hint is believed and what the report means; the service decides both.
 
+mod drill;
 mod failure;
 mod reconcile;
 mod reread;
@@ -74,13 +75,16 @@ impl Function {
         Ok(Function { datadog, guard, callbacks, signing, managed_tag, reread_after })
     }
 
-    /// Handles one event. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
+    /// Handles one event: records of SNS or SQS, a scheduled run, a drill. `Ok`: every callback it asks for is committed, or it asks for none; a scheduled run was complete.
     ///
     /// # Errors
     /// Everything that failed, after all else was done. Each failure has been logged.
     pub async fn handle(&self, event: Value, deadline: Instant) -> Result<(), InvocationError> {
         if reconcile::is_asked_by(&event) {
             return self.reconcile(deadline).await;
+        }
+        if drill::is_asked_by(&event) {
+            return self.drill(event, deadline).await;
         }
         let records = records(event).into_iter().map(|Record { sqs_id, notification }| async move {
             (sqs_id, self.handle_record(notification, deadline).await)

@@ -41,7 +41,8 @@ const ON_STALE: [(&str, OnStale); 3] =
 const MODE: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("watch", Mode::Watch)];
 
 /// The settings of a breaker.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
+    "drill",
     "key",
     "max_age",
     "max_keys",
@@ -247,6 +248,10 @@ fn policy(mistakes: &mut Mistakes<'_>, table: &DeTable<'_>) -> Policy {
         refuse: table.get("refuse").map(|value| refuse(mistakes, value)).unwrap_or_default(),
         max_open_ppm: max_open_ppm.unwrap_or(default.max_open_ppm),
         max_keys: max_keys.unwrap_or(default.max_keys),
+        drill: table
+            .get("drill")
+            .and_then(|value| mistakes.yes_or_no(value, "drill"))
+            .unwrap_or(default.drill),
     }
 }
 

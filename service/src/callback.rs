@@ -10,15 +10,17 @@ use crate::Shared;
 use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
+use crate::drill::{self, Drilled, Untaken};
 use crate::pulse::Kind;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
-use cutout_core::Callback;
+use cutout_core::drill::DRILL_SCHEMA;
 use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory, Reason};
 use cutout_core::webhook::{self, VerifyError};
+use cutout_core::{Callback, Drill};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 enum Message {
     Callback(Box<Callback>),
     Inventory(Inventory),
+    Drill(Drill),
 }
 
 impl Message {
@@ -50,6 +53,7 @@ impl Message {
             INVENTORY_SCHEMA => {
                 serde_json::from_slice(body).map(Message::Inventory).map_err(Refusal::Malformed)
             }
+            DRILL_SCHEMA => serde_json::from_slice(body).map(Message::Drill).map_err(Refusal::Malformed),
             _ => Err(Refusal::Schema(schema)),
         }
     }
@@ -59,20 +63,24 @@ impl Message {
         match self {
             Message::Callback(callback) => &callback.to,
             Message::Inventory(inventory) => &inventory.to,
+            Message::Drill(drill) => &drill.to,
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> Option<Kind> {
         match self {
-            Message::Callback(callback) if callback.reason == Reason::Notification => Kind::Notification,
-            Message::Callback(_) | Message::Inventory(_) => Kind::Reconcile,
+            Message::Callback(callback) if callback.reason == Reason::Notification => {
+                Some(Kind::Notification)
+            }
+            Message::Callback(_) | Message::Inventory(_) => Some(Kind::Reconcile),
+            Message::Drill(_) => None,
         }
     }
 
     fn monitor_id(&self) -> Option<u64> {
         match self {
             Message::Callback(callback) => Some(callback.monitor_id),
-            Message::Inventory(_) => None,
+            Message::Inventory(_) | Message::Drill(_) => None,
         }
     }
 }
@@ -94,6 +102,8 @@ enum Refusal {
     Elsewhere { to: String, public_url: Url },
     #[error("the callback was not applied")]
     NotApplied(#[source] ApplyError),
+    #[error("the drill was not carried out")]
+    Undrilled(#[source] Untaken),
 }
 
 impl Refusal {
@@ -114,6 +124,7 @@ impl Refusal {
             Refusal::NotApplied(ApplyError::Undeclared(undeclared)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, undeclared.to_string())
             }
+            Refusal::Undrilled(untaken) => untaken.answer(),
             Refusal::NotApplied(ApplyError::StandsBack(_)) => {
                 fixed(StatusCode::SERVICE_UNAVAILABLE, "another instance has newer settings: send it again")
             }
@@ -132,12 +143,20 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Err(refusal) => return turn_away(&refusal, None, started),
     };
     let applied = match &message {
+        Message::Drill(drill) => {
+            return match drill::carry_out(&shared, drill).await {
+                Ok(drilled) => accept_drill(&drilled, drill, started),
+                Err(untaken) => turn_away(&Refusal::Undrilled(untaken), None, started),
+            };
+        }
         Message::Callback(callback) => apply::apply(&shared, callback).await,
         Message::Inventory(inventory) => apply::apply_inventory(&shared, inventory).await,
     };
     match applied {
         Ok(applied) => {
-            shared.pulse.heard(message.kind(), shared.clock.now_ms());
+            if let Some(kind) = message.kind() {
+                shared.pulse.heard(kind, shared.clock.now_ms());
+            }
             accept(&applied, &message, started)
         }
         Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
@@ -194,6 +213,7 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
             ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))
         }
         Message::Inventory(_) => ("inventory", 0),
+        Message::Drill(_) => ("drill", 0),
     };
     tracing::info!(
         result = "committed",
@@ -209,6 +229,20 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
         "{kind}"
     );
     Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
+}
+
+fn accept_drill(drilled: &Drilled, drill: &Drill, started: Instant) -> Response {
+    tracing::info!(
+        result = "committed",
+        status = StatusCode::OK.as_u16(),
+        ms = ms_since(started),
+        breaker = drill.breaker,
+        opens = drill.opens,
+        by = drill.by,
+        changed = drilled.changed,
+        "drill"
+    );
+    Json(serde_json::json!({ "changed": drilled.changed })).into_response()
 }
 
 fn turn_away(refusal: &Refusal, monitor_id: Option<u64>, started: Instant) -> Response {

@@ -31,6 +31,7 @@ mod backoff;
 mod board;
 mod chain;
 mod decision;
+mod drill;
 mod health;
 mod nearest;
 mod order;

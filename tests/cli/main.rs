@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod document;
+mod drill;
 mod operators;
 
 use cutout_tests::binaries::binary;

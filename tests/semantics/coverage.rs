@@ -57,7 +57,7 @@ fn known(setting: &str, introduction: &str) -> Vec<String> {
 
 #[test]
 fn the_parser_tells_all_settings_and_words() {
-    assert_eq!(known(&format!("{NOTHING} = 1"), "known are ").len(), 17);
+    assert_eq!(known(&format!("{NOTHING} = 1"), "known are ").len(), 18);
     assert_eq!(known(&format!("no_data = \"{NOTHING}\""), " is one of "), ["hold", "open", "close"]);
     assert_eq!(known(&format!("open_on = [\"{NOTHING}\"]"), " is one of "), ["alert", "warn"]);
 }

@@ -84,9 +84,10 @@ fn every(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
-    const GOOD: [(&str, &str); 4] = [
+    const GOOD: [(&str, &str); 5] = [
         ("DD_API_KEY", "a"),
         ("DD_APP_KEY", "b"),
+        ("CUTOUT_CALLBACK_ALLOW", "payments.svc.example.com"),
         ("CUTOUT_SIGNING_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         (SECRETS, "0123456789abcdef012345,fedcba9876543210fedcba"),
     ];

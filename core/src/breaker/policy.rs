@@ -35,6 +35,8 @@ pub struct Policy {
     pub max_open_ppm: u32,
     /// How many keys it may have.
     pub max_keys: u64,
+    /// Whether drills may open it.
+    pub drill: bool,
 }
 
 impl Default for Policy {
@@ -53,6 +55,7 @@ impl Default for Policy {
             refuse: BTreeSet::new(),
             max_open_ppm: ALL_PPM,
             max_keys: 10_000,
+            drill: false,
         }
     }
 }

@@ -90,6 +90,9 @@ pub enum FailureCause {
     /// The callback cannot be written as JSON.
     #[error("writing the callback failed")]
     Encode(#[source] serde_json::Error),
+    /// What a drill is to do cannot be read.
+    #[error("the drill cannot be read: give `to`, `breaker`, `opens` and `for_secs`")]
+    Drill(#[source] serde_json::Error),
     /// The callback is not known to be committed.
     #[error("delivering the callback failed")]
     Deliver(#[source] DeliverError),
@@ -117,6 +120,7 @@ impl Failure {
             FailureCause::Read(_) => "monitor",
             FailureCause::List(_) => "list",
             FailureCause::Signing(_) => "secret",
+            FailureCause::Drill(_) => "drill",
             FailureCause::ReportTooLarge { .. } | FailureCause::Encode(_) => "body",
             FailureCause::Deliver(_) | FailureCause::Deadline | FailureCause::Incomplete { .. } => "deliver",
         }
@@ -131,6 +135,7 @@ impl Failure {
             FailureCause::Deliver(error) => error.is_retryable(),
             FailureCause::Deadline | FailureCause::Incomplete { .. } => true,
             FailureCause::Notification(_)
+            | FailureCause::Drill(_)
             | FailureCause::Refused(_)
             | FailureCause::NoMonitorId
             | FailureCause::TooManyUrls { .. }

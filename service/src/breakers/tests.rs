@@ -23,6 +23,7 @@ mode     = "watch"
 refuse   = ["charge", "Pre-Auth"]
 max_open = "40%"
 max_keys = 12
+drill = true
 
 [[breaker]]
 name = "cards"
@@ -63,6 +64,7 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
             refuse: set(&["charge", "Pre-Auth"]),
             max_open_ppm: 400_000,
             max_keys: 12,
+            drill: true,
         },
     };
     let cards = Declaration {
@@ -85,6 +87,7 @@ fn every_setting_arrives_and_what_is_not_set_has_its_default() {
             refuse: BTreeSet::new(),
             max_open_ppm: 1_000_000,
             max_keys: 10_000,
+            drill: false,
         },
     };
     assert_eq!((revision, declarations), (7, vec![bank, cards]));
@@ -137,6 +140,7 @@ fn each_mistake_has_its_line_and_its_words() {
         (breaker("mode = \"dry-run\""), 4, "mode is one of enforce, watch"),
         (breaker("refuse = []"), 4, "refuse is empty: leave it out"),
         (breaker("refuse = [\" \"]"), 4, "an entry of refuse is empty"),
+        (breaker("drill = \"yes\""), 4, "drill is true or false, without quotes"),
         (breaker("max_keys = 0"), 4, "max_keys is a whole number from 1 to 1000000"),
         (format!("revision = -1\n{}", breaker("")), 1, "revision is a whole number from 1"),
         (breaker("open_on = \"Alert\""), 4, "open_on is one of alert, warn, not \"Alert\""),

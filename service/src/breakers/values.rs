@@ -103,6 +103,15 @@ impl<'a> Mistakes<'a> {
         self.texts(value, setting).into_iter().map(|text| text.to_lowercase()).collect()
     }
 
+    /// `true` or `false`.
+    pub(super) fn yes_or_no(&mut self, value: &Value<'_>, setting: &str) -> Option<bool> {
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            self.wrong_type(value, setting, "true or false, without quotes");
+        }
+        found
+    }
+
     /// A whole number within limits.
     pub(super) fn number(&mut self, value: &Value<'_>, setting: &str, min: u64, max: u64) -> Option<u64> {
         let integer = value.get_ref().as_integer();
