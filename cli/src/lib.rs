@@ -1,6 +1,7 @@
 //! The `cutout` command as a library: thin commands over the real rooms, and the fake Datadog that tests use too.
 
 pub mod fake_datadog;
+pub mod lint;
 
 mod banks;
 mod demo;
@@ -45,7 +46,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         breakers: Option<PathBuf>,
     },
+    /// Say what is wrong with monitors and breakers before it is live. Ends with 0: clean, 1: findings, 2: something cannot be read.
+    Lint(#[command(flatten)] lint::Arguments),
 }
+
+/// How a command ends that was asked what cannot be done, or cannot read what it needs, beside 1 for findings.
+const UNREADABLE: u8 = 2;
 
 /// Runs the command that the process's arguments name.
 pub async fn main() -> ExitCode {
@@ -68,16 +74,27 @@ pub async fn main() -> ExitCode {
             };
             dev::run(redis, breakers).await
         }
+        Command::Lint(arguments) => {
+            return lint::run(arguments).await.unwrap_or_else(|error| {
+                tell(error.as_ref());
+                ExitCode::from(UNREADABLE)
+            });
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let chain: Vec<String> = dev::causes(error.as_ref()).collect();
-            // If standard error is closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "cutout: {}", chain.join(": "));
+            tell(error.as_ref());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells an error and its causes.
+fn tell(error: &(dyn std::error::Error + 'static)) {
+    let chain: Vec<String> = dev::causes(error).collect();
+    // If standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "cutout: {}", chain.join(": "));
 }
 
 /// The parts' own log lines go to standard error when `RUST_LOG` asks for them; the command's own output is standard output.

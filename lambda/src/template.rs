@@ -103,6 +103,21 @@ impl Template {
         text
     }
 
+    /// What every notification shows: what stands outside all blocks, rendered in the same way.
+    #[must_use]
+    pub fn outside_blocks(&self) -> String {
+        let mut text = String::new();
+        let mut depth = 0_usize;
+        each_piece(&self.text, |piece, _| match piece {
+            Piece::Text(part) if depth == 0 => text.push_str(part),
+            Piece::Tag(Tag::Variable) if depth == 0 => text.push_str(UNKNOWN),
+            Piece::Tag(Tag::Open { .. }) => depth += 1,
+            Piece::Tag(Tag::Close(name)) if name != RAW => depth = depth.saturating_sub(1),
+            Piece::Text(_) | Piece::Tag(_) => {}
+        });
+        text
+    }
+
     /// The names of its conditions, in order, each as often as it stands there.
     #[must_use]
     pub fn conditions(&self) -> Vec<String> {
@@ -353,6 +368,12 @@ mod tests {
             assert_eq!(shown(message, &["is_alert"]), alert, "{message}");
             assert_eq!(shown(message, &["is_recovery"]), recovery, "{message}");
         }
+    }
+
+    #[test]
+    fn what_stands_outside_all_blocks_is_told() {
+        let message = "a{{#is_alert}}b{{^is_x}}c{{/is_x}}d{{else}}e{{/is_alert}}f{{value}}{{/is_y}}g{{! h }}";
+        assert_eq!(Template::read(message).outside_blocks(), "af{{}}g");
     }
 
     #[test]
