@@ -10,13 +10,14 @@ use crate::Shared;
 use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
+use crate::pulse::Kind;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use cutout_core::Callback;
-use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory};
+use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory, Reason};
 use cutout_core::webhook::{self, VerifyError};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -58,6 +59,13 @@ impl Message {
         match self {
             Message::Callback(callback) => &callback.to,
             Message::Inventory(inventory) => &inventory.to,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Message::Callback(callback) if callback.reason == Reason::Notification => Kind::Notification,
+            Message::Callback(_) | Message::Inventory(_) => Kind::Reconcile,
         }
     }
 
@@ -128,7 +136,10 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Message::Inventory(inventory) => apply::apply_inventory(&shared, inventory).await,
     };
     match applied {
-        Ok(applied) => accept(&applied, &message, started),
+        Ok(applied) => {
+            shared.pulse.heard(message.kind(), shared.clock.now_ms());
+            accept(&applied, &message, started)
+        }
         Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
     }
 }

@@ -21,6 +21,7 @@ pub mod callback;
 pub mod duration;
 pub mod limits;
 pub mod operators;
+pub mod page;
 pub mod serve;
 pub mod settings;
 
@@ -35,6 +36,7 @@ mod nearest;
 mod order;
 mod people;
 mod probes;
+mod pulse;
 mod sweep;
 mod term;
 mod timers;
@@ -58,6 +60,7 @@ pub use breakers::Breakers;
 pub use health::{HEALTH_TIMEOUT, health};
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
+pub use page::Page;
 pub use serve::{Limits, serve};
 pub use settings::Settings;
 pub use term::StandsBack;
@@ -106,6 +109,8 @@ struct Shared {
     board: board::Board,
     /// Whether streams are to end.
     closing: watch::Sender<bool>,
+    /// When this instance last heard of what feeds it.
+    pulse: pulse::Pulse,
     /// This machine's clock.
     clock: LocalClock,
 }
@@ -123,8 +128,8 @@ impl Service {
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
         let board = board::Board::new(clock.clone());
-        let closing = watch::Sender::new(false);
-        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, clock }) }
+        let (closing, pulse) = (watch::Sender::new(false), pulse::Pulse::new(clock.now_ms()));
+        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, pulse, clock }) }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -143,7 +148,13 @@ impl Service {
     /// The operators' API under `/v1`, for these operators alone: to be nested or merged beside the rest, or served on an
     /// address of its own. It shows what [`Service::run`] follows.
     pub fn api(&self, operators: Operators) -> Router {
-        api::router(self.shared.clone(), operators)
+        api::router(api::Api::new(self.shared.clone(), operators, None))
+    }
+
+    /// The operators' page at `/`, and the API beside it: what [`Service::api`] gives, and what people see and do in a browser.
+    /// Who mounts it at another path says so in `page`.
+    pub fn page(&self, operators: Operators, page: Page) -> Router {
+        page::router(self.shared.clone(), operators, page)
     }
 
     /// Ends the streams of the API, which would otherwise hold up the end of a server for long.

@@ -61,7 +61,9 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(listen = %listener.local_addr()?, "listening");
     let operators = match settings.operators {
-        Some(OperatorsAt { listen, operators }) => Some((listen_for_operators(listen).await?, operators)),
+        Some(OperatorsAt { listen, operators, page }) => {
+            Some((listen_for_operators(listen).await?, operators, page))
+        }
         None => None,
     };
     let service = Service::new(settings.parts);
@@ -69,8 +71,8 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let router = service.router().merge(service.probes());
     let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
     let operators = async {
-        if let Some((listener, operators)) = operators {
-            serve(listener, service.api(operators), Limits::default(), ended(stopped)).await;
+        if let Some((listener, operators, page)) = operators {
+            serve(listener, service.page(operators, page), Limits::default(), ended(stopped)).await;
         }
     };
     let stopping = async {

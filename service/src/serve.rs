@@ -7,17 +7,21 @@
 //! Left out: TLS, which ends in front of the service.
 
 use crate::chain::Chain;
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tower::Layer;
 
 /// How long a client may take for its headers, and stay without a request.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,10 +88,11 @@ async fn accept_all(
     // The semaphore is never closed, so this loop ends only with its future.
     while let Ok(place) = places.clone().acquire_owned().await {
         let stream = accept(listener).await;
+        let router = from_peer(&stream, router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_read_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -98,6 +103,13 @@ async fn accept_all(
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// The router as it serves one connection: requests tell whose it is.
+fn from_peer(stream: &TcpStream, router: Router) -> AddExtension<Router, ConnectInfo<SocketAddr>> {
+    // One that has gone already is nobody's, and nobody hears the answer.
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Extension(ConnectInfo(stream.peer_addr().unwrap_or(nobody))).layer(router)
 }
 
 /// The next connection, however often accepting fails.

@@ -58,7 +58,7 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    fn token(self) -> Option<&'static str> {
+    pub(crate) fn token(self) -> Option<&'static str> {
         match self {
             Who::Ann => Some(canary::OPERATOR_TOKEN),
             Who::Bob => Some(canary::OTHER_OPERATOR_TOKEN),
@@ -106,8 +106,13 @@ impl Rig {
 
     /// One more instance on the same Redis.
     pub(crate) async fn another(&self) -> Instance {
+        self.another_with(&[]).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn another_with(&self, more: &[(&str, &str)]) -> Instance {
         assert!(self.redis.is_some(), "memory serves one process");
-        instance(self.redis.as_ref(), &self.folder, &[]).await
+        instance(self.redis.as_ref(), &self.folder, more).await
     }
 }
 
@@ -146,7 +151,7 @@ async fn instance(redis: Option<&RedisServer>, folder: &TempDir, more: &[(&str, 
     program
         .wait_for("that the breakers are declared", 0, |line| (line["message"] == "declared").then_some(()));
     let instance = Instance { program, callbacks, operators };
-    let starts = async || instance.get(Who::Ann, "/v1/status").await.status == 200;
+    let starts = async || instance.get(Who::Vic, "/v1/status").await.status == 200;
     until("the instance follows the flags", starts).await;
     instance
 }
@@ -175,6 +180,10 @@ impl Answer {
 impl Instance {
     pub(crate) fn callbacks_at(&self) -> SocketAddr {
         self.callbacks
+    }
+
+    pub(crate) fn operators_at(&self) -> SocketAddr {
+        self.operators
     }
 
     /// A request to the API.
@@ -232,6 +241,18 @@ impl Instance {
         })
         .await;
         shown
+    }
+
+    /// Waits until something is held back, and gives the first of it.
+    pub(crate) async fn until_held(&self) -> String {
+        let mut first = String::new();
+        until("something is held back", async || {
+            let held = self.get(Who::Vic, "/v1/held").await.body;
+            first = held["items"][0]["breaker"].as_str().unwrap_or_default().to_owned();
+            !first.is_empty()
+        })
+        .await;
+        first
     }
 
     /// Everything that it printed.

@@ -54,6 +54,13 @@ impl ServiceProcess {
         self.at
     }
 
+    /// Where operators are served: `CUTOUT_OPERATORS` and `CUTOUT_OPERATORS_LISTEN` must be set.
+    #[must_use]
+    pub fn operators_at(&self) -> SocketAddr {
+        self.program
+            .wait_for("where operators are served", 0, |line| line["operators_listen"].as_str()?.parse().ok())
+    }
+
     /// Everything that it printed since it was last started.
     #[must_use]
     pub fn log(&self) -> String {

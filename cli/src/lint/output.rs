@@ -3,6 +3,7 @@
 use super::Judged;
 use super::finding::{Finding, Named};
 use super::rules::Severity;
+use crate::terminal::plain;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -54,7 +55,7 @@ fn summary(judged: &Judged) -> String {
 
 fn for_people(finding: &Finding) -> String {
     let Finding { rule, file, line, message_line, monitor, breaker, reason, mend, .. } = finding;
-    let mut text = printable(file);
+    let mut text = plain(file);
     // Writing to a String does not fail.
     if let Some(line) = line {
         let _ = write!(text, ":{line}");
@@ -73,7 +74,7 @@ fn for_people(finding: &Finding) -> String {
         " {}\n    {}\n    why:  {}\n    mend: {}\n",
         about.join(", "),
         rule.wrong(),
-        printable(reason),
+        plain(reason),
         mend
     );
     text
@@ -82,13 +83,8 @@ fn for_people(finding: &Finding) -> String {
 fn called(monitor: &Named) -> String {
     let Named { id, name, address } = monitor;
     let id = id.map(|id| format!(" {id}")).unwrap_or_default();
-    let address = address.as_ref().map(|address| format!(" ({})", printable(address))).unwrap_or_default();
-    format!("monitor{id} \"{}\"{address}", printable(name))
-}
-
-/// Without control characters, which could steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let address = address.as_ref().map(|address| format!(" ({})", plain(address))).unwrap_or_default();
+    format!("monitor{id} \"{}\"{address}", plain(name))
 }
 
 fn for_programs(judged: &Judged) -> Value {

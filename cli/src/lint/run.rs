@@ -1,17 +1,15 @@
 //! The command: what it is asked, what it reads, how it ends.
 
 use super::output::{Format, shown};
-use super::{
-    Accepted, Context, Declared, Handles, Judged, Monitor, Named, Severity, fixed_text, judge, read,
-};
-use crate::stack::BoxError;
+use super::{Accepted, Context, Declared, Handles, Monitor, Named, Severity, fixed_text, judge, read};
+use crate::ended::{Failed, NOT_ALLOWED, UNREACHABLE, USAGE};
+use crate::environment;
 use cutout_core::Problems;
-use cutout_lambda::datadog::Datadog;
+use cutout_lambda::datadog::{Datadog, ReadError, ReadFailure};
 use cutout_lambda::settings::{self, CALLBACK_ALLOW, CALLBACK_ALLOW_CIDR};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// How long all reads of Datadog may take.
@@ -20,10 +18,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What stands for a file's name where monitors come from Datadog.
 const DATADOG: &str = "Datadog";
-/// Nothing is wrong, or nothing that counts.
-const CLEAN: u8 = 0;
-/// Something is wrong.
-const FOUND: u8 = 1;
 
 /// What it is asked.
 #[derive(Debug, clap::Args)]
@@ -66,37 +60,37 @@ pub(crate) struct Arguments {
     url: Option<String>,
 }
 
-/// Lints. Ends with 0 if nothing is wrong, 1 if something is.
+/// Lints.
 ///
 /// # Errors
-/// If something cannot be read or asked.
-pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, BoxError> {
+/// If something wrong is found; as usage, if something cannot be read.
+pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failed> {
     if arguments.files.is_empty() && !arguments.datadog {
-        return Err("no monitors to read: name files, or say --datadog".into());
+        return Err(Failed::usage("no monitors to read: name files, or say --datadog"));
     }
-    let context = context(&arguments)?;
-    let monitors = monitors(&arguments, &context.tag).await?;
+    let context = context(arguments)?;
+    let monitors = monitors(arguments, &context.tag).await?;
     let mut out = std::io::stdout().lock();
     if arguments.fix_text {
         let fixed = fix(&monitors, arguments.url.as_deref(), &context)?;
-        out.write_all(fixed.as_bytes())?;
-        return Ok(ExitCode::from(CLEAN));
+        return Ok(out.write_all(fixed.as_bytes())?);
     }
     let judged = judge(&monitors, &context, arguments.monitor.is_empty());
     out.write_all(shown(&judged, arguments.format).as_bytes())?;
-    Ok(ExitCode::from(if is_wrong(&judged, arguments.strict) { FOUND } else { CLEAN }))
-}
-
-fn is_wrong(judged: &Judged, strict: bool) -> bool {
-    judged.count(Severity::Error) > 0 || strict && judged.count(Severity::Warning) > 0
+    let (errors, warnings) = (judged.count(Severity::Error), judged.count(Severity::Warning));
+    if errors > 0 || arguments.strict && warnings > 0 {
+        return Err(Failed::refused(format!("lint found {errors} errors and {warnings} warnings")));
+    }
+    Ok(())
 }
 
 /// The text for the one monitor that is asked for.
-fn fix(monitors: &[Monitor], url: Option<&str>, context: &Context) -> Result<String, BoxError> {
+fn fix(monitors: &[Monitor], url: Option<&str>, context: &Context) -> Result<String, Failed> {
     let [monitor] = monitors else {
-        return Err(format!("there are {} monitors: name one by --monitor", monitors.len()).into());
+        let many = format!("there are {} monitors: name one by --monitor", monitors.len());
+        return Err(Failed::usage(many));
     };
-    let fixed = fixed_text(monitor, url, context)?;
+    let fixed = fixed_text(monitor, url, context).map_err(Failed::usage)?;
     if fixed.words_lost {
         writeln!(
             std::io::stderr(),
@@ -107,8 +101,8 @@ fn fix(monitors: &[Monitor], url: Option<&str>, context: &Context) -> Result<Str
     Ok(fixed.text + "\n")
 }
 
-fn context(arguments: &Arguments) -> Result<Context, BoxError> {
-    let mut variables = environment();
+fn context(arguments: &Arguments) -> Result<Context, Failed> {
+    let mut variables: BTreeMap<_, _> = environment().collect();
     for (name, value) in [(CALLBACK_ALLOW, &arguments.allow), (CALLBACK_ALLOW_CIDR, &arguments.allow_cidr)] {
         variables.extend(value.iter().map(|value| (name.to_owned(), value.clone())));
     }
@@ -120,27 +114,20 @@ fn context(arguments: &Arguments) -> Result<Context, BoxError> {
     for path in &arguments.breakers {
         let _ = declared.add(&path.display().to_string(), &text_of(path)?).map_err(&mut noted);
     }
-    problems.or(())?;
+    problems.or(()).map_err(Failed::usage)?;
     let accepted = match &arguments.accept {
-        Some(path) => Accepted::read(&path.display().to_string(), &text_of(path)?)?,
+        Some(path) => Accepted::read(&path.display().to_string(), &text_of(path)?).map_err(Failed::usage)?,
         None => Accepted::default(),
     };
     Ok(Context::new(guard, Handles::of(&arguments.handle), tag, declared, accepted))
 }
 
-/// The environment's variables that are text.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
 /// All monitors that are asked for.
-async fn monitors(arguments: &Arguments, tag: &str) -> Result<Vec<Monitor>, BoxError> {
+async fn monitors(arguments: &Arguments, tag: &str) -> Result<Vec<Monitor>, Failed> {
     let mut monitors = Vec::new();
     for path in &arguments.files {
         let name = path.display().to_string();
-        monitors.extend(read(&name, &text_of(path)?, true)?);
+        monitors.extend(read(&name, &text_of(path)?, true).map_err(Failed::usage)?);
     }
     if arguments.datadog {
         monitors.extend(from_datadog(&arguments.monitor, tag).await?);
@@ -151,35 +138,50 @@ async fn monitors(arguments: &Arguments, tag: &str) -> Result<Vec<Monitor>, BoxE
         monitors.retain(is_wanted);
         let lacks = |name: &&String| !monitors.iter().any(|monitor| Named::of(monitor).is_called(name));
         if let Some(name) = wanted.iter().find(lacks) {
-            return Err(format!("no monitor that was read is called {name}").into());
+            return Err(Failed::usage(format!("no monitor that was read is called {name}")));
         }
     }
     Ok(monitors)
 }
 
 /// By their numbers where only numbers are asked for, else all that bear the tag.
-async fn from_datadog(wanted: &[String], tag: &str) -> Result<Vec<Monitor>, BoxError> {
-    let datadog = Datadog::new(settings::datadog(environment())?, None)?;
+async fn from_datadog(wanted: &[String], tag: &str) -> Result<Vec<Monitor>, Failed> {
+    let datadog = Datadog::new(settings::datadog(environment()).map_err(Failed::usage)?, None)?;
     let until = Instant::now() + READ_TIMEOUT;
     let ids: Option<Vec<u64>> = wanted.iter().map(|name| name.parse().ok()).collect();
     let mut texts = Vec::new();
     match ids.filter(|ids| !ids.is_empty()) {
         Some(ids) => {
             for id in ids {
-                texts.push(datadog.definition(id, until).await?);
+                texts.push(datadog.definition(id, until).await.map_err(unread)?);
             }
         }
-        None => texts = datadog.definitions(tag, until).await?,
+        None => texts = datadog.definitions(tag, until).await.map_err(unread)?,
     }
     // One that two pages show counts once, as the later one shows it.
     let mut monitors = BTreeMap::new();
     for text in texts {
-        monitors.extend(read(DATADOG, &text, false)?.into_iter().map(|monitor| (monitor.id, monitor)));
+        monitors.extend(
+            read(DATADOG, &text, false)
+                .map_err(Failed::usage)?
+                .into_iter()
+                .map(|monitor| (monitor.id, monitor)),
+        );
     }
     Ok(monitors.into_values().collect())
 }
 
-fn text_of(path: &Path) -> Result<String, BoxError> {
+/// What Datadog did not tell.
+fn unread(error: ReadError) -> Failed {
+    let code = match error.cause {
+        ReadFailure::Forbidden { .. } => NOT_ALLOWED,
+        _ if error.is_retryable() => UNREACHABLE,
+        _ => USAGE,
+    };
+    Failed::new(code, error)
+}
+
+fn text_of(path: &Path) -> Result<String, Failed> {
     let read = || {
         let mut text = String::new();
         let bytes = if path == Path::new("-") {
@@ -192,5 +194,5 @@ fn text_of(path: &Path) -> Result<String, BoxError> {
         }
         Ok(text)
     };
-    read().map_err(|error| format!("reading {}: {error}", path.display()).into())
+    read().map_err(|error| format!("reading {}: {error}", path.display())).map_err(Failed::usage)
 }
