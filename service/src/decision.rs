@@ -91,7 +91,7 @@ impl Decision {
     pub(crate) fn log(&self) {
         let Write::Breaker { audit, record, id, .. } = &self.write else { return };
         for AuditEntry { transition, links } in audit {
-            let Transition { from, to, at_ms, cause } = transition;
+            let Transition { from, to, at_ms, cause, fault } = transition;
             let breaker = id.as_str();
             let (cause, monitor_id) = match cause {
                 Cause::Report { monitor_id } => ("report", Some(*monitor_id)),
@@ -103,7 +103,14 @@ impl Decision {
                 Cause::OverrideEnded => ("override_ended", None),
                 Cause::FaultEnded => ("fault_ended", None),
                 Cause::Person { by, why, act } => {
-                    tracing::info!(breaker, %from, %to, at_ms, cause = "person", act, by, why, "transition");
+                    let fault = fault.as_deref();
+                    let [abort_ppm, delay_ppm] =
+                        [fault.map(|fault| fault.abort_ppm), fault.map(|fault| fault.delay_ppm)];
+                    let delay_ms = fault.map(|fault| fault.delay_ms);
+                    tracing::info!(
+                        breaker, %from, %to, at_ms, cause = "person", act, by, why, abort_ppm, delay_ppm, delay_ms,
+                        "transition"
+                    );
                     continue;
                 }
             };

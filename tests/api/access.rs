@@ -1,6 +1,6 @@
 //! Who may: nothing but health answers without a token, and who may look may not decide.
 
-use crate::rig::{Kept, Rig, Who, answer, with_body};
+use cutout_tests::rig::{Kept, Rig, Who, answer, with_body};
 use reqwest::Method;
 use serde_json::{Value, json};
 

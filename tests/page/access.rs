@@ -1,7 +1,7 @@
 //! Who may: nobody without a session, nobody by another site's form, and a session opens the page alone.
 
-use crate::rig::{Answer, Instance, Kept, MONITOR, Rig, Who, answer, until};
 use cutout_tests::canary;
+use cutout_tests::rig::{Answer, Instance, Kept, MONITOR, Rig, Who, answer, until};
 use reqwest::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};

@@ -2,8 +2,8 @@
 //! the script, by the keyboard alone.
 
 use crate::browser::Browser;
-use crate::rig::{Kept, MONITOR, MONITOR_URL, Rig, Who};
 use cutout_tests::canary;
+use cutout_tests::rig::{Kept, MONITOR, MONITOR_URL, Rig, Who};
 use serde_json::json;
 
 /// Held back beyond a third of its keys.
@@ -231,7 +231,7 @@ async fn what_others_wrote_is_text_and_nothing_else() {
     let rig = Rig::start(Kept::Redis).await;
     let evil = r#"<script>window.evil=1</script>"'><img src=x onerror="window.evil=1">"#;
     let bank = "<b onclick=evil>&quot;";
-    let mut callback = crate::rig::callback(MONITOR, &[(bank, "Alert")]);
+    let mut callback = cutout_tests::rig::callback(MONITOR, &[(bank, "Alert")]);
     callback["report"]["monitor"]["name"] = json!(evil);
     callback["report"]["monitor"]["url"] = json!("javascript:window.evil=1");
     callback["event"]["url"] = json!("https://app.datadoghq.example/\"><script>window.evil=1</script>");

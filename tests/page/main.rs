@@ -5,7 +5,3 @@
 mod access;
 mod browser;
 mod journeys;
-// The API's rig, of which the page uses a part.
-#[allow(dead_code, unused_imports, unused_macros)]
-#[path = "../api/rig.rs"]
-mod rig;
