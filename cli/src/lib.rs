@@ -1,6 +1,7 @@
 //! The `cutout` command as a library: thin commands over the real rooms, and the fake Datadog that tests use too.
 
 pub mod fake_datadog;
+pub mod lint;
 
 mod api;
 mod aws;
@@ -61,6 +62,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         breakers: Option<PathBuf>,
     },
+    /// Say what is wrong with monitors and breakers before it is live.
+    Lint(lint::Arguments),
     #[command(flatten)]
     Operate(operate::Command),
     /// Send one message, to see whether an installation takes it.
@@ -120,6 +123,7 @@ async fn run(command: Command) -> Result<(), Failed> {
             };
             dev::run(redis, breakers).await?;
         }
+        Command::Lint(asked) => lint::run(&asked).await?,
         Command::Operate(command) => operate::run(command).await?,
         Command::Send(command) => send::run(command).await?,
         Command::Dispatch => dispatch::run().await?,

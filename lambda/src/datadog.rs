@@ -8,6 +8,7 @@
 //! Left out: the v2 API (its event ids are not the ones in links), and writing.
 
 mod answer;
+mod definition;
 mod error;
 mod list;
 mod site;

@@ -15,6 +15,7 @@ pub mod guard;
 pub mod notification;
 pub mod secrets;
 pub mod settings;
+pub mod template;
 pub mod trust;
 
 pub use function::Function;

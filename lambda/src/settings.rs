@@ -10,7 +10,7 @@ mod signing;
 
 pub use signing::SigningSecrets;
 
-use crate::datadog::DatadogSettings;
+use crate::datadog::{DatadogSettings, Key};
 use crate::guard::{AllowedHostError, GuardSettings};
 use crate::secrets::{ExtensionSettings, FromSecret, PORT_DEFAULT, Reference, Source};
 use cutout_core::Problems;
@@ -44,8 +44,10 @@ const DD_APP_KEY: &str = "DD_APP_KEY";
 const DATADOG_URL: &str = "CUTOUT_DATADOG_URL";
 /// The setting that holds what signs callbacks.
 pub const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
-const CALLBACK_ALLOW: &str = "CUTOUT_CALLBACK_ALLOW";
-const CALLBACK_ALLOW_CIDR: &str = "CUTOUT_CALLBACK_ALLOW_CIDR";
+/// The setting that lists the hosts that may be called.
+pub const CALLBACK_ALLOW: &str = "CUTOUT_CALLBACK_ALLOW";
+/// The setting that says where they may stand.
+pub const CALLBACK_ALLOW_CIDR: &str = "CUTOUT_CALLBACK_ALLOW_CIDR";
 const CALLBACK_ALLOW_HTTP: &str = "CUTOUT_CALLBACK_ALLOW_HTTP";
 const CALLBACK_TIMEOUT: &str = "CUTOUT_CALLBACK_TIMEOUT";
 const REREAD_AFTER: &str = "CUTOUT_REREAD_AFTER";
@@ -99,8 +101,7 @@ impl Settings {
     /// # Errors
     /// Every mistake.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
-        let set = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
-        let mut reader = Reader { variables: set.collect(), problems: Problems::default() };
+        let mut reader = Reader::new(variables);
         reader.refuse_unknown();
         let site = reader.parsed(DD_SITE).unwrap_or_default();
         let url = reader.read(DATADOG_URL, datadog_url);
@@ -131,6 +132,52 @@ impl Settings {
     }
 }
 
+/// Reads which Datadog to read, and with what, for programs that only read it. Other variables are passed over.
+///
+/// # Errors
+/// Every mistake.
+pub fn datadog(variables: impl IntoIterator<Item = (String, String)>) -> Result<DatadogSettings, Problems> {
+    let mut reader = Reader::new(variables);
+    let site = reader.parsed(DD_SITE).unwrap_or_default();
+    let url = reader.read(DATADOG_URL, datadog_url);
+    let keys = [DD_API_KEY, DD_APP_KEY].map(|name| match reader.read(name, Key::from_secret) {
+        None if !reader.variables.contains_key(name) => {
+            reader.problems.note(format!("{name} is not set: {KEY_REMEDY}"));
+            None
+        }
+        key => key.map(Source::Given),
+    });
+    match keys {
+        [Some(api_key), Some(app_key)] => reader.problems.or(DatadogSettings { site, url, api_key, app_key }),
+        _ => Err(reader.problems),
+    }
+}
+
+/// Reads where callbacks may go, for programs that only judge URLs; none if no variable says so.
+///
+/// # Errors
+/// Every mistake.
+pub fn guard(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Option<GuardSettings>, Problems> {
+    let mut reader = Reader::new(variables);
+    if [CALLBACK_ALLOW, CALLBACK_ALLOW_CIDR].iter().all(|name| !reader.variables.contains_key(*name)) {
+        return Ok(None);
+    }
+    let guard = reader.guard();
+    reader.problems.or(Some(guard))
+}
+
+/// Reads the bare tag that managed monitors bear.
+///
+/// # Errors
+/// If it is no such tag.
+pub fn managed_tag(variables: impl IntoIterator<Item = (String, String)>) -> Result<String, Problems> {
+    let mut reader = Reader::new(variables);
+    let tag = reader.read(RECONCILE_TAG, tag).unwrap_or_else(|| RECONCILE_TAG_DEFAULT.to_owned());
+    reader.problems.or(tag)
+}
+
 const KEY_REMEDY: &str = "give the key that Datadog shows under Organization Settings";
 const SIGNING_REMEDY: &str = "give whsec_… for all callbacks, or host=whsec_… for each host, parted by commas; make one with: \
                               echo whsec_$(openssl rand -base64 32)";
@@ -142,6 +189,12 @@ struct Reader {
 }
 
 impl Reader {
+    /// An empty variable counts as not set.
+    fn new(variables: impl IntoIterator<Item = (String, String)>) -> Reader {
+        let set = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
+        Reader { variables: set.collect(), problems: Problems::default() }
+    }
+
     /// The value of a variable; none if it is not set, or noted as a mistake.
     fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let parsed = parse(self.variables.get(name)?.trim());

@@ -120,6 +120,19 @@ pub fn parse(file: &str, text: &str) -> Result<Breakers, Problems> {
     mistakes.or(Breakers { revision: revision.unwrap_or_default(), declarations })
 }
 
+/// The line of each breaker's name in the text of a breakers' file, counted from 1, for programs that speak about the file.
+#[must_use]
+pub fn lines(text: &str) -> BTreeMap<String, usize> {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let places = Mistakes::new("", text);
+    let breakers = document.get_ref().get("breaker").and_then(|value| value.get_ref().as_array());
+    let names = breakers.into_iter().flat_map(|list| list.iter()).filter_map(|breaker| {
+        let name = breaker.get_ref().as_table()?.get("name")?;
+        Some((name.get_ref().as_str()?.to_owned(), places.line_of(name.span().start)))
+    });
+    names.collect()
+}
+
 /// One `[[breaker]]`. `lines` holds the line of each name so far.
 fn declaration(
     mistakes: &mut Mistakes<'_>,

@@ -2,8 +2,11 @@
 
 Terraform itself runs a module only with its providers, which come from its registry. So the parts of the modules that are
 language alone (variables with their rules, the monitors' texts) are copied into folders of their own and tested there.
+The monitors are also planned, with Terraform's own `terraform_data` in the place of Datadog's resource, and the plan is judged by
+`cutout lint`. Datadog's provider would add its defaults, and refuse what it does not know: that is not tried.
 
-Usage: terraform.py
+Usage: terraform.py <cutout>             judges
+       terraform.py --plan <file>        writes the plan that tests/lint reads
 """
 
 import json
@@ -20,6 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "infra/terraform"
 TESTS = Path(__file__).resolve().parent / "terraform"
+PLAN = ROOT / "tests/lint/plan.json"
 
 
 def parsed():
@@ -111,8 +115,87 @@ def tested():
             run(terraform, folder, test)
 
 
+MONITOR = re.compile(r'^resource "datadog_monitor" "(\w+)" \{\n(.*?)^\}', re.M | re.S)
+META = re.compile(r"^  (?:for_each|count) +=.*\n", re.M)
+BLOCK = re.compile(r"^  (monitor_thresholds) \{\n(.*?)^  \}", re.M | re.S)
+
+
+def standing_in(text):
+    """A module's language with Terraform's own resource, which keeps any value, in the place of Datadog's."""
+
+    def resource(found):
+        name, body = found.groups()
+        meta = "".join(META.findall(body))
+        body = BLOCK.sub(r"  \1 = [{\n\2  }]", META.sub("", body))
+        return f'resource "terraform_data" "{name}" {{\n{meta}  input = {{\n{body}  }}\n}}'
+
+    text = MONITOR.sub(resource, text).replace("datadog_monitor.", "terraform_data.")
+    return re.sub(r"  required_providers \{.*?^  \}\n", "", text, flags=re.M | re.S)
+
+
+def as_datadogs(module):
+    """The plan as Datadog's provider would name it."""
+    for resource in module.get("resources", []):
+        resource.update(
+            address=resource["address"].replace("terraform_data.", "datadog_monitor."),
+            type="datadog_monitor",
+            provider_name="registry.terraform.io/datadog/datadog",
+            values=resource["values"]["input"],
+            sensitive_values={},
+        )
+    for child in module.get("child_modules", []):
+        as_datadogs(child)
+
+
+def planned(terraform):
+    """The plan of the complete example's monitors, of the module's, and of infra/datadog's."""
+    example = (MODULES / "examples/complete/main.tf").read_text(encoding="utf-8")
+    local = re.search(r"^locals \{\n.*?^\}", example, re.M | re.S)[0]
+    monitors = re.search(r'^module "monitors" \{\n.*?^\}', example, re.M | re.S)[0]
+    monitors = monitors.replace("../../datadog", "./module").replace("module.cutout.topic_name", '"cutout-notifications"')
+    monitors = monitors.replace("module.cutout.dead_letter_queue.name", '"cutout-dead-letters"')
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for source, target in ((MODULES / "datadog", "module"), (ROOT / "infra/datadog", "ready")):
+            (folder / target).mkdir()
+            for file in source.glob("*.tf"):
+                text = standing_in(file.read_text(encoding="utf-8"))
+                (folder / target / file.name).write_text(text, encoding="utf-8")
+        shutil.copy(ROOT / "infra/datadog/monitor.json", folder / "ready")
+        main = f'{local}\n\n{monitors}\n\nmodule "ready" {{\n  source = "./ready"\n}}\n'
+        (folder / "main.tf").write_text(main, encoding="utf-8")
+        shown = ""
+        for arguments in (["init", "-backend=false", "-input=false"], ["plan", "-out=plan", "-input=false"], ["show", "-json", "plan"]):
+            done = subprocess.run([terraform, f"-chdir={folder}", *arguments], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                sys.exit(f"FAILED: terraform {arguments[0]} of the monitors\n{done.stdout}{done.stderr}")
+            shown = done.stdout
+    plan = json.loads(shown)
+    as_datadogs(plan["planned_values"]["root_module"])
+    return {"format_version": plan["format_version"], "planned_values": plan["planned_values"]}
+
+
+def linted(cutout):
+    terraform = shutil.which("terraform")
+    if terraform is None:
+        print("NOT RUN: the modules' monitors were not planned anew: tests/lint/plan.json is believed")
+    elif planned(terraform)["planned_values"] != json.loads(PLAN.read_text(encoding="utf-8"))["planned_values"]:
+        sys.exit(f"FAILED: {PLAN.relative_to(ROOT)} is old: tests/aws/terraform.py --plan {PLAN.relative_to(ROOT)}")
+    lint = [cutout, "lint", "--strict", "--allow", "*.svc.example.com,service-a.example.internal"]
+    files = [str(PLAN), str(ROOT / "infra/datadog/monitor.json")]
+    done = subprocess.run([*lint, *files], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"FAILED: cutout lint: {done.stdout}{done.stderr}")
+    print(f"ok: cutout lint of the ready monitors: {done.stdout.strip()}")
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--plan":
+        plan = json.dumps(planned("terraform"), indent=2, ensure_ascii=False)
+        Path(sys.argv[2]).write_text(plan + "\n", encoding="utf-8")
+        sys.exit()
     references(parsed())
     same_as_sam()
     well_formed()
     tested()
+    linted(sys.argv[1])

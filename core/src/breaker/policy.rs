@@ -116,6 +116,16 @@ impl Policy {
         }
     }
 
+    /// Whether a signal with this status fires; none: it goes on as it was.
+    #[must_use]
+    pub fn fires_at(&self, status: &Status) -> Option<bool> {
+        match self.says(status) {
+            Says::Fire => Some(true),
+            Says::Rest => Some(false),
+            Says::Hold => None,
+        }
+    }
+
     fn says(&self, status: &Status) -> Says {
         match (status, self.open_on, self.no_data) {
             (Status::Alert, ..) | (Status::Warn, OpenOn::Warn, _) | (Status::NoData, _, NoData::Open) => {
@@ -137,5 +147,28 @@ impl Policy {
             }
         };
         self.says(&status) == Says::Fire
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_status_fires_is_told_and_holding_is_neither() {
+        let policy = |open_on, no_data| Policy { open_on, no_data, ..Policy::default() };
+        let usual = policy(OpenOn::Alert, NoData::Hold);
+        for (policy, status, fires) in [
+            (&usual, Status::Alert, Some(true)),
+            (&usual, Status::Warn, Some(false)),
+            (&usual, Status::Ok, Some(false)),
+            (&usual, Status::NoData, None),
+            (&usual, Status::Other("Skipped".to_owned()), None),
+            (&policy(OpenOn::Warn, NoData::Open), Status::Warn, Some(true)),
+            (&policy(OpenOn::Warn, NoData::Open), Status::NoData, Some(true)),
+            (&policy(OpenOn::Alert, NoData::Close), Status::NoData, Some(false)),
+        ] {
+            assert_eq!(policy.fires_at(&status), fires, "{status:?}");
+        }
     }
 }

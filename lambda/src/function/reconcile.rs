@@ -9,7 +9,6 @@
 //! end of time; then no inventory is sent, for it would call monitors gone that were not looked at.
 
 mod send;
-mod template;
 
 pub use send::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
 
@@ -17,12 +16,12 @@ use super::failure::{FailureCause, Failures, InvocationError};
 use super::{Function, read_until};
 use crate::datadog::{ListedMonitor, Listing};
 use crate::guard::CallbackUrl;
+use crate::template::Directives;
 use cutout_core::report::{INVENTORY_SCHEMA, Inventory, Report};
 use send::{Body, Call, Sender, Tally};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Instant;
-use template::Directives;
 
 const SCHEDULED_EVENT: &str = "Scheduled Event";
 /// EventBridge's rules and its Scheduler, as they name themselves.

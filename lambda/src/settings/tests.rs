@@ -192,3 +192,28 @@ fn nothing_secret_is_in_debug() {
     let shown = format!("{kept:?}");
     assert!(shown.contains(ARN) && !shown.contains("canary"), "{shown}");
 }
+
+fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_part_is_read_by_itself() {
+    let keys = [(DD_API_KEY, "canary-secret-a"), (DD_APP_KEY, "canary-secret-b"), (DD_SITE, "datadoghq.eu")];
+    let read = datadog(variables(&keys)).unwrap();
+    assert_eq!(read.site, "datadoghq.eu".parse().unwrap());
+    let told = datadog(variables(&[(DD_API_KEY, "a\nb"), (DATADOG_URL, "ftp://x")])).unwrap_err().to_string();
+    for mistake in ["DD_API_KEY holds", "DD_APP_KEY is not set", "CUTOUT_DATADOG_URL must"] {
+        assert!(told.contains(mistake), "{told}");
+    }
+    assert!(!told.contains("DD_API_KEY is not set"), "{told}");
+
+    assert!(guard(variables(&[(CALLBACK_ALLOW_HTTP, "true")])).unwrap().is_none());
+    let read = guard(variables(&[(CALLBACK_ALLOW_CIDR, "10.0.0.0/8")])).unwrap().unwrap();
+    assert!(read.allow.is_empty() && read.allow_cidrs.len() == 1);
+    assert!(guard(variables(&[(CALLBACK_ALLOW, "https://x")])).is_err());
+
+    assert_eq!(managed_tag(variables(&[])).unwrap(), "cutout");
+    assert_eq!(managed_tag(variables(&[(RECONCILE_TAG, "cutout-eu")])).unwrap(), "cutout-eu");
+    assert!(managed_tag(variables(&[(RECONCILE_TAG, "a:b")])).is_err());
+}

@@ -215,3 +215,9 @@ fn broken_syntax_is_told_with_its_line() {
         assert!(told.iter().any(|told| told.starts_with(&format!("line {line}: "))), "{text}\n{told:#?}");
     }
 }
+
+#[test]
+fn each_breakers_line_is_known() {
+    assert_eq!(lines(WHOLE), BTreeMap::from([("bank-charge".to_owned(), 5), ("cards".to_owned(), 24)]));
+    assert!(lines("[[breaker]]\nkey = [").is_empty());
+}
