@@ -244,6 +244,28 @@ def an_envoy_without_the_token_is_told_nothing(rig, _):
 
 
 @check
+def keys_stand_in_headers_and_paths_in_several_parts_or_nowhere(rig, envoy):
+    caller, hook = envoy.caller(), f'[[hook]]\nbreaker = "{stage.NAME}"\n'
+    rig.plane.kill()
+    rig.start_plane(hook + 'key = [{ header = "x-bank-code" }, { path = "/networks/{}" }]\n')
+    rig.redis.publish("ab%2f1/vi sa", state="open")
+    for key, path in [("ab/1", "/networks/vi%20sa/charges"), ("AB/1", "/networks/vi%20sa?a=1"), ("ab/1", "/networks/VI%20SA")]:
+        until(f"{key} {path} is refused", refuses(caller, key, path=path))
+        assert caller.call(key, path=path).refused == "bank-charge/ab%2f1/vi sa"
+    for key, path in [("ab/2", "/networks/vi%20sa"), ("ab/1", "/networks/vi%20sa1"), ("ab/1", "/networks/master"), ("ab/1", "/"), (None, "/networks/vi%20sa")]:
+        assert caller.call(key, path=path).status == 200, (key, path)
+    rig.redis.publish("ab%2f1/vi sa")
+    rig.plane.kill()
+    rig.start_plane(hook + 'path_prefix = "/charges"\n')
+    rig.redis.publish(None, state="open")
+    until("charges are refused", refuses(caller, None, path="/charges/1"))
+    assert caller.call("0001", path="/charges").refused == "bank-charge" and caller.call("0001", path="/refunds").status == 200
+    rig.redis.publish(None)
+    rig.plane.kill()
+    rig.start_plane()
+
+
+@check
 def an_envoy_that_stands_still_holds_up_nobody(rig, envoy):
     slow = stage.Envoy(rig, "slow").ready()
     until("it has its streams", lambda: rig.metric("streams") == 4)

@@ -111,7 +111,7 @@ class Redis:
         """One commit of all flags, or one after the other of so many each, as fast as Redis takes them."""
         rev, commands = int(self.ask(["HGET", self.key("meta"), "rev"])[0]), []
         for key, flag in flags:
-            rev, name = rev + 1, f"{NAME}/{key}"
+            rev, name = rev + 1, "/".join([NAME, key]) if key else NAME
             full = {"v": 1, "epoch": "e1", "rev": rev, "state": "closed", "since_ms": 1, "mode": "enforce", "refuse": [], "probe_ppm": 0}
             text = json.dumps({**full, "ramp": None, "next": None, "stale_at_ms": None, "on_stale": "hold", "override": None, "would": None, "fault": None, **flag})
             commands.append(["HSET", self.key("flags"), name, text])
