@@ -35,7 +35,7 @@ use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The place of `breakers` among the script's KEYS.
 const BREAKERS_KEY: u8 = 4;
@@ -43,6 +43,8 @@ const BREAKERS_KEY: u8 = 4;
 const MONITORS_KEY: u8 = 5;
 /// The field of `INFO persistence` that says whether there is an append-only file: 0 or 1.
 const AOF_FIELD: &str = "aof_enabled";
+/// How long requests to Redis take, by what was being done and `ok` or `error`. Waiting for changes is not among them.
+pub const REQUEST_SECONDS_METRIC: &str = "cutout_store_request_seconds";
 /// The beginning of every stream.
 const STREAM_START: &str = "0-0";
 
@@ -99,7 +101,7 @@ impl RedisStore {
         pipeline: Pipeline,
     ) -> Result<T, StoreError> {
         let request = async |mut connection| pipeline.query_async(&mut connection).await;
-        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+        timed(doing, self.shared.ask(request)).await
     }
 
     async fn run<T: redis::FromRedisValue>(
@@ -108,7 +110,7 @@ impl RedisStore {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let request = async |mut connection| script.invoke_async(&mut connection).await;
-        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+        timed(doing, self.shared.ask(request)).await
     }
 
     /// The script's arguments for one write.
@@ -389,6 +391,19 @@ impl Store for RedisStore {
         let (info,): (InfoDict,) = self.ask("asking what it keeps on disk", pipeline).await?;
         Ok(info.get::<u8>(AOF_FIELD).map(|enabled| enabled == 1))
     }
+}
+
+/// Makes one request, and counts how long it took.
+async fn timed<T>(
+    doing: &'static str,
+    request: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
+    let started = Instant::now();
+    let answer = request.await;
+    let result = if answer.is_ok() { "ok" } else { "error" };
+    let took = started.elapsed().as_secs_f64();
+    metrics::histogram!(REQUEST_SECONDS_METRIC, "doing" => doing, "result" => result).record(took);
+    answer.map_err(|error| store_error(doing, error))
 }
 
 /// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.

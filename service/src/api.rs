@@ -37,7 +37,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How many requests are worked on at once.
 pub const REQUESTS_MAX: usize = 32;
@@ -45,7 +45,7 @@ pub const REQUESTS_MAX: usize = 32;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
-/// How many streams (changes, exports) there are at once.
+/// How many streams (changes, exports) of one service there are at once.
 pub const STREAMS_MAX: usize = 64;
 /// The longest spelling of a breaker that is looked at, bytes.
 const ID_MAX_BYTES: usize = 1_024;
@@ -59,12 +59,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Api {
     shared: Arc<Shared>,
     operators: Operators,
-    streams: Arc<Semaphore>,
 }
 
 /// The routes, within their limits and behind the question who asks.
 pub(crate) fn router(shared: Arc<Shared>, operators: Operators) -> Router {
-    let api = Arc::new(Api { shared, operators, streams: Arc::new(Semaphore::new(STREAMS_MAX)) });
+    let api = Arc::new(Api { shared, operators });
     let routes = Router::new()
         .route("/v1/status", get(flags::status))
         .route("/v1/breakers", get(flags::list))
@@ -130,7 +129,7 @@ impl Api {
     /// A place for one more stream.
     fn stream_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let full = |_| Problem::unavailable("streams", "there are as many streams as there may be");
-        self.streams.clone().try_acquire_owned().map_err(full)
+        self.shared.streams.clone().try_acquire_owned().map_err(full)
     }
 }
 

@@ -10,17 +10,19 @@ use crate::Shared;
 use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
+use crate::metrics;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use cutout_core::Callback;
-use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory};
+use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory, Reason};
 use cutout_core::webhook::{self, VerifyError};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use url::Url;
 
@@ -28,6 +30,9 @@ use url::Url;
 pub const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// The result of what was taken, in logs and metrics.
+const COMMITTED: &str = "committed";
 
 /// What may be posted.
 enum Message {
@@ -65,6 +70,22 @@ impl Message {
         match self {
             Message::Callback(callback) => Some(callback.monitor_id),
             Message::Inventory(_) => None,
+        }
+    }
+
+    /// How it is named in logs and metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Message::Callback(_) => "callback",
+            Message::Inventory(_) => "inventory",
+        }
+    }
+
+    /// Whether a scheduled run has sent it.
+    fn is_reconcile(&self) -> bool {
+        match self {
+            Message::Callback(callback) => callback.reason == Reason::Reconcile,
+            Message::Inventory(_) => true,
         }
     }
 }
@@ -114,6 +135,22 @@ impl Refusal {
             ) => fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again"),
         }
     }
+
+    /// How it is named in metrics.
+    fn result(&self) -> &'static str {
+        match self {
+            Refusal::TooLarge => "too_large",
+            Refusal::Cut(_) => "cut",
+            Refusal::Unauthentic(_) => "unauthentic",
+            Refusal::Malformed(_) | Refusal::Schema(_) => "malformed",
+            Refusal::Elsewhere { .. } => "elsewhere",
+            Refusal::NotApplied(ApplyError::Undeclared(_)) => "undeclared",
+            Refusal::NotApplied(ApplyError::StandsBack(_)) => "stands_back",
+            Refusal::NotApplied(ApplyError::Store(_)) => "store",
+            Refusal::NotApplied(ApplyError::Unreadable { .. }) => "unreadable",
+            Refusal::NotApplied(ApplyError::Contended) => "contended",
+        }
+    }
 }
 
 /// The handler.
@@ -123,13 +160,24 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Ok(message) => message,
         Err(refusal) => return turn_away(&refusal, None, started),
     };
+    let believed = Instant::now();
     let applied = match &message {
         Message::Callback(callback) => apply::apply(&shared, callback).await,
         Message::Inventory(inventory) => apply::apply_inventory(&shared, inventory).await,
     };
     match applied {
-        Ok(applied) => accept(&applied, &message, started),
-        Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
+        Ok(applied) => {
+            metrics::applied(message.kind(), COMMITTED, believed.elapsed());
+            if message.is_reconcile() {
+                shared.reconciled_ms.store(shared.clock.now_ms(), Relaxed);
+            }
+            accept(&applied, &message, started)
+        }
+        Err(error) => {
+            let refusal = Refusal::NotApplied(error);
+            metrics::applied(message.kind(), refusal.result(), believed.elapsed());
+            turn_away(&refusal, Some(&message), started)
+        }
     }
 }
 
@@ -169,6 +217,9 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
     let Applied { applied, changed, unkeyed, refused } = applied;
+    metrics::callback(message.kind(), COMMITTED);
+    metrics::unkeyed(unkeyed.len());
+    refused.iter().for_each(|id| metrics::key_refused(id.name()));
     if let Some(first) = refused.first() {
         let (monitor_id, keys, first) = (message.monitor_id(), refused.len(), first.as_str());
         tracing::error!(
@@ -178,14 +229,12 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
             "new keys beyond max_keys are refused: nothing protects them"
         );
     }
-    let (kind, groups) = match message {
-        Message::Callback(callback) => {
-            ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))
-        }
-        Message::Inventory(_) => ("inventory", 0),
+    let groups = match message {
+        Message::Callback(callback) => callback.report.as_ref().map_or(0, |report| report.groups.len()),
+        Message::Inventory(_) => 0,
     };
     tracing::info!(
-        result = "committed",
+        result = COMMITTED,
         status = StatusCode::OK.as_u16(),
         ms = ms_since(started),
         monitor_id = message.monitor_id(),
@@ -195,12 +244,15 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
         unkeyed = unkeyed.len(),
         // One reason shows what is wrong; thousands of groups would all have the same.
         unkeyed_first = unkeyed.first(),
-        "{kind}"
+        "{}",
+        message.kind()
     );
     Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
 }
 
-fn turn_away(refusal: &Refusal, monitor_id: Option<u64>, started: Instant) -> Response {
+fn turn_away(refusal: &Refusal, message: Option<&Message>, started: Instant) -> Response {
+    metrics::callback(message.map_or("unknown", Message::kind), refusal.result());
+    let monitor_id = message.and_then(Message::monitor_id);
     let (status, text) = refusal.answer();
     let (ms, error) = (ms_since(started), Chain(refusal));
     let (result, code) = ("refused", status.as_u16());

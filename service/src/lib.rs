@@ -20,6 +20,7 @@ pub mod breakers;
 pub mod callback;
 pub mod duration;
 pub mod limits;
+pub mod metrics;
 pub mod operators;
 pub mod serve;
 pub mod settings;
@@ -48,14 +49,15 @@ use order::Caution;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
 pub use breakers::Breakers;
 pub use health::{HEALTH_TIMEOUT, health};
+pub use metrics::{Exposition, ExpositionError};
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use serve::{Limits, serve};
@@ -104,10 +106,21 @@ struct Shared {
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
+    /// When something of a scheduled run was last taken here, or the start; Unix milliseconds of this machine's clock.
+    reconciled_ms: AtomicI64,
+    /// The places for streams of the API.
+    streams: Arc<Semaphore>,
     /// Whether streams are to end.
     closing: watch::Sender<bool>,
     /// This machine's clock.
     clock: LocalClock,
+}
+
+impl Shared {
+    /// How many streams of the API are open.
+    fn streams_open(&self) -> usize {
+        api::STREAMS_MAX - self.streams.available_permits()
+    }
 }
 
 impl Service {
@@ -123,8 +136,10 @@ impl Service {
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
         let (declared, people) = (AtomicBool::new(false), people::People::default());
         let board = board::Board::new(clock.clone());
-        let closing = watch::Sender::new(false);
-        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, clock }) }
+        let (closing, streams) = (watch::Sender::new(false), Arc::new(Semaphore::new(api::STREAMS_MAX)));
+        let reconciled_ms = AtomicI64::new(clock.now_ms());
+        let shared = Shared { parts, declared, people, board, reconciled_ms, streams, closing, clock };
+        Service { shared: Arc::new(shared) }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -154,6 +169,12 @@ impl Service {
     /// `/healthz` (the process answers) and `/readyz` (breakers declared, store answers).
     pub fn probes(&self) -> Router {
         probes::router(self.shared.clone())
+    }
+
+    /// `/metrics`: everything that was counted in this process, and how the breakers are now. Another recorder than
+    /// [`Exposition`] gets the same from [`Service::run`].
+    pub fn metrics(&self, exposition: Exposition) -> Router {
+        metrics::router(self.shared.clone(), exposition)
     }
 
     /// Carries out what a person orders of one breaker, and yields the flag that callers see then. Whoever calls this has
@@ -198,7 +219,8 @@ impl Service {
                 let _ = tokio::time::timeout(FOLLOW_WITHIN, declared.notified()).await;
                 follower.run().await;
             };
-            tokio::join!(declare(&shared, &declared), follower, timers, people::run(&shared));
+            let people = people::run(&shared);
+            tokio::join!(declare(&shared, &declared), follower, timers, people, metrics::run(&shared));
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Left out: limits of connections (`serve`).
 
+use crate::metrics;
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
@@ -54,8 +55,9 @@ pub(crate) fn limited(router: Router, bounds: Bounds) -> Router {
 
 /// What load shedding and the time limit say, as answers.
 fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) -> Response {
-    let why =
-        if error.is::<Overloaded>() { "too many requests at once" } else { "the request took too long" };
+    let is_overload = error.is::<Overloaded>();
+    let why = if is_overload { "too many requests at once" } else { "the request took too long" };
+    metrics::refused(if is_overload { "busy" } else { "slow" });
     tracing::warn!(
         result = "refused",
         status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
@@ -69,6 +71,7 @@ fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) 
 // The layer's signature: the payload comes by value.
 #[allow(clippy::needless_pass_by_value)]
 fn panicked(payload: Box<dyn Any + Send>, answer: fn(StatusCode, &str) -> Response) -> Response {
+    metrics::refused("panic");
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
     tracing::error!(

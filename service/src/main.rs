@@ -2,8 +2,9 @@
 //! running one whether it lives.
 
 use cutout_service::settings::OperatorsAt;
-use cutout_service::{Limits, Service, Settings, health, serve};
+use cutout_service::{Exposition, Limits, Service, Settings, health, serve};
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -64,6 +65,10 @@ async fn run(settings: Settings) -> std::io::Result<()> {
         Some(OperatorsAt { listen, operators }) => Some((listen_for_operators(listen).await?, operators)),
         None => None,
     };
+    let metrics = match settings.metrics_listen {
+        Some(listen) => Some((listen_for_metrics(listen).await?, count()?)),
+        None => None,
+    };
     let service = Service::new(settings.parts);
     let (stop, stopped) = watch::channel(());
     let router = service.router().merge(service.probes());
@@ -78,10 +83,16 @@ async fn run(settings: Settings) -> std::io::Result<()> {
         drop(stop);
         service.end_streams();
     };
+    let metrics = async {
+        if let Some((listener, exposition)) = metrics {
+            let router = service.metrics(exposition.clone()).merge(service.probes());
+            tokio::join!(serve(listener, router, Limits::default(), pending()), exposition.run());
+        }
+    };
     tokio::select! {
         _ = async { tokio::join!(callbacks, operators, stopping) } => {}
-        // Never ends: it is dropped when serving has ended.
-        () = service.run() => {}
+        // Neither ends: they are dropped when serving has ended.
+        _ = async { tokio::join!(service.run(), metrics) } => {}
     }
     tracing::info!("stopped");
     Ok(())
@@ -96,6 +107,17 @@ async fn listen_for_operators(listen: SocketAddr) -> std::io::Result<TcpListener
         );
     }
     Ok(listener)
+}
+
+async fn listen_for_metrics(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await?;
+    tracing::info!(metrics_listen = %listener.local_addr()?, "listening for metrics");
+    Ok(listener)
+}
+
+/// From now on what is counted is kept.
+fn count() -> std::io::Result<Exposition> {
+    Exposition::install().map_err(std::io::Error::other)
 }
 
 /// Until the other side is dropped.

@@ -6,6 +6,7 @@
 use crate::Shared;
 use crate::apply::ROUNDS_MAX;
 use crate::decision::{Before, decide};
+use crate::metrics;
 use crate::sweep;
 use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::declaration::Declaration;
@@ -283,6 +284,7 @@ async fn set_pause(
     }
     if let Cause::Person { by, why, act } = &cause {
         let until_ms = pause.and_then(|pause| pause.until_ms);
+        metrics::ordered(act);
         tracing::info!(cause = "person", act, by, why, at_ms, until_ms, "scope");
     }
     sweep::sweep(shared).await?;

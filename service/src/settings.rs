@@ -25,13 +25,15 @@ const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
 const PUBLIC_URL: &str = "CUTOUT_PUBLIC_URL";
 const OPERATORS: &str = "CUTOUT_OPERATORS";
 const OPERATORS_LISTEN: &str = "CUTOUT_OPERATORS_LISTEN";
+const METRICS_LISTEN: &str = "CUTOUT_METRICS_LISTEN";
 const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
 const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     AUDIT_AGE,
     AUDIT_ENTRIES,
     BREAKERS,
     LISTEN,
+    METRICS_LISTEN,
     OPERATORS,
     OPERATORS_LISTEN,
     PUBLIC_URL,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who may use the operators' API, and where it listens; none: there is no API.
     pub operators: Option<OperatorsAt>,
+    /// Where metrics and probes listen; none: there are no metrics.
+    pub metrics_listen: Option<SocketAddr>,
     /// What the service is made of.
     pub parts: Parts,
 }
@@ -90,6 +94,7 @@ impl Settings {
         reader.refuse_others();
         let listen = reader.address(LISTEN, "0.0.0.0:8080").unwrap_or(LISTEN_DEFAULT);
         let operators = reader.operators(listen);
+        let metrics_listen = reader.metrics_listen(listen, operators.as_ref());
         let audit = reader.audit();
         let breakers = reader.breakers(read_file);
         let secrets = reader.secrets();
@@ -98,7 +103,7 @@ impl Settings {
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
         store.keep_audit(audit);
         let parts = Parts { store, breakers, secrets, public_url };
-        reader.problems.or(Settings { listen, operators, parts })
+        reader.problems.or(Settings { listen, operators, metrics_listen, parts })
     }
 }
 
@@ -164,6 +169,23 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    fn metrics_listen(
+        &mut self,
+        callbacks: SocketAddr,
+        operators: Option<&OperatorsAt>,
+    ) -> Option<SocketAddr> {
+        let listen = self.address(METRICS_LISTEN, "127.0.0.1:9464")?;
+        for (name, other) in
+            [(LISTEN, Some(callbacks)), (OPERATORS_LISTEN, operators.map(|operators| operators.listen))]
+        {
+            if other == Some(listen) && listen.port() != 0 {
+                self.problems
+                    .note(format!("{METRICS_LISTEN} and {name} are both {listen}: they are two listeners"));
+            }
+        }
+        Some(listen)
     }
 
     fn audit(&mut self) -> AuditKept {
@@ -328,6 +350,7 @@ mod tests {
             ("CUTOUT_REDIS_ULR", "redis://x"),
             (OPERATORS, "ann:hash:admin"),
             (OPERATORS_LISTEN, "8081"),
+            (METRICS_LISTEN, "9464"),
             (AUDIT_AGE, "90d"),
             (AUDIT_ENTRIES, "10"),
         ]);
@@ -336,6 +359,7 @@ mod tests {
             "CUTOUT_LISTEN is an IP address and a port",
             "CUTOUT_OPERATORS_LISTEN is an IP address and a port",
             "CUTOUT_OPERATORS, entry 1: the second part is the SHA-256",
+            "CUTOUT_METRICS_LISTEN is an IP address and a port",
             "CUTOUT_AUDIT_AGE is from 1h to 87600h, such as 2160h, not \"90d\"",
             "CUTOUT_AUDIT_ENTRIES is a number from 1000 to 10000000, not \"10\"",
             "/etc/bad.toml, line 4: mode is one of enforce, watch",

@@ -25,12 +25,13 @@ const IMPORTS: [(&str, &[&str]); 8] = [
 const TESTS: [&str; 2] = ["cutout-tests", "cutout-sim"];
 
 /// Crates that belong to named rooms alone.
-const OWNERS: [(&str, &[&str]); 5] = [
+const OWNERS: [(&str, &[&str]); 6] = [
     ("redis", &["cutout-flags"]),
     ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
     ("reqwest-middleware", &["cutout"]),
     ("axum", &["cutout-service", "cutout-cli"]),
     ("lambda_runtime", &["cutout-lambda"]),
+    ("metrics-exporter-prometheus", &["cutout-service"]),
 ];
 
 /// What would be a second TLS stack or crypto provider.

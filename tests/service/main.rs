@@ -6,6 +6,7 @@ mod callbacks;
 mod health;
 mod large;
 mod limits;
+mod metrics;
 mod process;
 mod redis_away;
 mod timers;
