@@ -48,9 +48,9 @@ use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
@@ -102,6 +102,10 @@ struct Shared {
     parts: Parts,
     /// Whether the breakers were declared in the store since the start, and every flag says what they mean.
     declared: AtomicBool,
+    /// Whether it is about to end: nothing new should come.
+    draining: AtomicBool,
+    /// Whether what the store acknowledges outlives its process, as it said when it was asked.
+    durable: Mutex<Option<bool>>,
     /// What people have ordered.
     people: people::People,
     /// The flags as they are followed.
@@ -121,6 +125,11 @@ impl Shared {
     fn streams_open(&self) -> usize {
         api::STREAMS_MAX - self.streams.available_permits()
     }
+
+    fn durable(&self) -> MutexGuard<'_, Option<bool>> {
+        // One word: a panic leaves it whole.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Service {
@@ -134,12 +143,25 @@ impl Service {
     /// The age of signatures is measured by the system's clock all the same.
     #[must_use]
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
-        let (declared, people) = (AtomicBool::new(false), people::People::default());
+        let (declared, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (durable, people) = (Mutex::default(), people::People::default());
         let board = board::Board::new(clock.clone());
         let (closing, streams) = (watch::Sender::new(false), Arc::new(Semaphore::new(api::STREAMS_MAX)));
         let reconciled_ms = AtomicI64::new(clock.now_ms());
-        let shared = Shared { parts, declared, people, board, reconciled_ms, streams, closing, clock };
-        Service { shared: Arc::new(shared) }
+        Service {
+            shared: Arc::new(Shared {
+                parts,
+                declared,
+                draining,
+                durable,
+                people,
+                board,
+                reconciled_ms,
+                streams,
+                closing,
+                clock,
+            }),
+        }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -161,12 +183,23 @@ impl Service {
         api::router(self.shared.clone(), operators)
     }
 
+    /// From now on `/readyz` says that nothing new should come, while everything is still answered.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Relaxed);
+    }
+
+    /// `router`, whose answers ask their clients to leave the connection after [`Service::drain`]: otherwise one that is used again and
+    /// again would be cut between two requests in the end.
+    pub fn parting(&self, router: Router) -> Router {
+        serve::parting(router, self.shared.clone())
+    }
+
     /// Ends the streams of the API, which would otherwise hold up the end of a server for long.
     pub fn end_streams(&self) {
         self.shared.closing.send_replace(true);
     }
 
-    /// `/healthz` (the process answers) and `/readyz` (breakers declared, store answers).
+    /// `/healthz` (the process answers) and `/readyz` (a callback could be committed here now), with how things are as JSON.
     pub fn probes(&self) -> Router {
         probes::router(self.shared.clone())
     }
@@ -261,7 +294,7 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
                 shared.declared.store(true, Relaxed);
                 let breakers = shared.parts.breakers.declarations.len();
                 tracing::info!(breakers, epoch = term.epoch.as_str(), revision = term.revision, "declared");
-                return warn_if_it_forgets(&*shared.parts.store).await;
+                return warn_if_it_forgets(shared).await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {
@@ -274,8 +307,10 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
 }
 
 /// Warns where it can be seen that the store keeps nothing. A store that may not be asked is believed.
-async fn warn_if_it_forgets(store: &dyn Store) {
-    match store.is_durable().await {
+async fn warn_if_it_forgets(shared: &Shared) {
+    let is_durable = shared.parts.store.is_durable().await;
+    *shared.durable() = is_durable.as_ref().copied().unwrap_or_default();
+    match is_durable {
         Ok(Some(false)) => tracing::warn!(
             remedy = "set appendonly yes, and appendfsync always where the disk is slow",
             "the store keeps no append-only file: a restart loses all flags until the next scheduled run"

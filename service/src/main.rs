@@ -8,6 +8,7 @@ use std::future::pending;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -38,7 +39,7 @@ async fn main() -> ExitCode {
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "cannot start");
+            tracing::error!(%error, "the service ends");
             ExitCode::FAILURE
         }
     }
@@ -58,7 +59,7 @@ fn told(healthy: std::io::Result<()>) -> ExitCode {
 
 /// The program: listen, serve and run until a signal, drain.
 async fn run(settings: Settings) -> std::io::Result<()> {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new()?;
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(listen = %listener.local_addr()?, "listening");
     let operators = match settings.operators {
@@ -71,17 +72,25 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     };
     let service = Service::new(settings.parts);
     let (stop, stopped) = watch::channel(());
-    let router = service.router().merge(service.probes());
+    let router = service.parting(service.router().merge(service.probes()));
     let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
     let operators = async {
         if let Some((listener, operators)) = operators {
-            serve(listener, service.api(operators), Limits::default(), ended(stopped)).await;
+            let router = service.parting(service.api(operators));
+            serve(listener, router, Limits::default(), ended(stopped)).await;
         }
     };
     let stopping = async {
-        first(interrupt, terminate).await;
+        let wait = if signals.next().await == Asked::ToEnd { settings.drain } else { Duration::ZERO };
+        service.drain();
+        tracing::info!(drain_ms = wait.as_millis() as u64, "not ready any more");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = signals.next() => return,
+        }
         drop(stop);
         service.end_streams();
+        signals.next().await;
     };
     let metrics = async {
         if let Some((listener, exposition)) = metrics {
@@ -90,7 +99,8 @@ async fn run(settings: Settings) -> std::io::Result<()> {
         }
     };
     tokio::select! {
-        _ = async { tokio::join!(callbacks, operators, stopping) } => {}
+        _ = async { tokio::join!(callbacks, operators) } => {}
+        () = stopping => return Err(std::io::Error::other("cut short by a second signal")),
         // Neither ends: they are dropped when serving has ended.
         _ = async { tokio::join!(service.run(), metrics) } => {}
     }
@@ -125,10 +135,34 @@ async fn ended(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn first(mut interrupt: Signal, mut terminate: Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// An orchestrator's: it needs time to send requests elsewhere.
+    ToEnd,
+    /// A person's at a terminal: nobody else is waiting.
+    ToEndAtOnce,
+}
+
+/// The signals that end the program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::ToEndAtOnce,
+            _ = self.terminate.recv() => Asked::ToEnd,
+        }
     }
 }
 

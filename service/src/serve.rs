@@ -6,17 +6,23 @@
 //!
 //! Left out: TLS, which ends in front of the service.
 
+use crate::Shared;
 use crate::chain::Chain;
 use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
+use futures_util::FutureExt;
+use http::{HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// How long a client may take for its headers, and stay without a request.
@@ -60,9 +66,26 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let take = |stream, place, connections: &mut JoinSet<()>| {
+        connections.spawn(connection(stream, router.clone(), limits, &graceful, place));
+    };
+    let accept_all = async {
+        // The semaphore is never closed, so this loop ends only with its future.
+        while let Ok(place) = places.clone().acquire_owned().await {
+            take(accept(&listener).await, place, &mut connections);
+            while connections.try_join_next().is_some() {}
+        }
+    };
     tokio::select! {
-        () = accept_all(&listener, &router, limits, &graceful, &mut connections) => {}
+        () = accept_all => {}
         () = shutdown => {}
+    }
+    // Who has connected already may have sent a request: without this the system would cut it.
+    while let (Ok(place), Some(Ok((stream, _)))) =
+        (places.clone().try_acquire_owned(), listener.accept().now_or_never())
+    {
+        take(stream, place, &mut connections);
     }
     // Nobody accepts any more: the next connection is refused by the system and goes to another instance.
     drop(listener);
@@ -72,32 +95,37 @@ pub async fn serve(
     }
 }
 
-/// Accepts connections for ever; each runs as a task that dies with `connections`.
-async fn accept_all(
-    listener: &TcpListener,
-    router: &Router,
+/// One connection, until it ends.
+fn connection(
+    stream: TcpStream,
+    router: Router,
     limits: Limits,
     graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    // The semaphore is never closed, so this loop ends only with its future.
-    while let Ok(place) = places.clone().acquire_owned().await {
-        let stream = accept(listener).await;
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_read_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                // A client that went away or was too slow: its own matter, and frequent.
-                tracing::debug!(error = %Chain(&error), "connection");
-            }
-            drop(place);
-        });
-        while connections.try_join_next().is_some() {}
+    place: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + use<> {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = graceful.watch(connection);
+    async move {
+        if let Err(error) = connection.await {
+            // A client that went away or was too slow: its own matter, and frequent.
+            tracing::debug!(error = %Chain(&error), "connection");
+        }
+        drop(place);
     }
+}
+
+/// `router`, whose answers ask their clients to leave the connection once nothing new should come: who comes by another connection
+/// is not cut between two requests.
+pub(crate) fn parting(router: Router, shared: Arc<Shared>) -> Router {
+    router.layer(map_response(move |mut response: Response| {
+        if shared.draining.load(Relaxed) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        ready(response)
+    }))
 }
 
 /// The next connection, however often accepting fails.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 const LISTEN: &str = "CUTOUT_LISTEN";
@@ -26,12 +27,14 @@ const PUBLIC_URL: &str = "CUTOUT_PUBLIC_URL";
 const OPERATORS: &str = "CUTOUT_OPERATORS";
 const OPERATORS_LISTEN: &str = "CUTOUT_OPERATORS_LISTEN";
 const METRICS_LISTEN: &str = "CUTOUT_METRICS_LISTEN";
+const DRAIN: &str = "CUTOUT_DRAIN";
 const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
 const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     AUDIT_AGE,
     AUDIT_ENTRIES,
     BREAKERS,
+    DRAIN,
     LISTEN,
     METRICS_LISTEN,
     OPERATORS,
@@ -48,6 +51,10 @@ pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 /// Where the operators' API listens unless told otherwise: not reachable from outside.
 pub const OPERATORS_LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// How long requests are still taken after SIGTERM unless told otherwise: a load balancer that asks every two seconds has asked twice.
+pub const DRAIN_DEFAULT_MS: u64 = 5_000;
+/// The longest such time.
+pub const DRAIN_MAX_MS: u64 = 300_000;
 /// The shortest time that the audit stream may be kept: an hour.
 pub const AUDIT_AGE_MIN_MS: i64 = 3_600_000;
 /// The longest time: ten years.
@@ -68,6 +75,8 @@ pub struct Settings {
     pub operators: Option<OperatorsAt>,
     /// Where metrics and probes listen; none: there are no metrics.
     pub metrics_listen: Option<SocketAddr>,
+    /// How long requests are still taken after SIGTERM, until whoever sends them has seen that this instance is not ready.
+    pub drain: Duration,
     /// What the service is made of.
     pub parts: Parts,
 }
@@ -95,6 +104,7 @@ impl Settings {
         let listen = reader.address(LISTEN, "0.0.0.0:8080").unwrap_or(LISTEN_DEFAULT);
         let operators = reader.operators(listen);
         let metrics_listen = reader.metrics_listen(listen, operators.as_ref());
+        let drain = reader.drain();
         let audit = reader.audit();
         let breakers = reader.breakers(read_file);
         let secrets = reader.secrets();
@@ -103,7 +113,7 @@ impl Settings {
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
         store.keep_audit(audit);
         let parts = Parts { store, breakers, secrets, public_url };
-        reader.problems.or(Settings { listen, operators, metrics_listen, parts })
+        reader.problems.or(Settings { listen, operators, metrics_listen, drain, parts })
     }
 }
 
@@ -186,6 +196,20 @@ impl<'a> Reader<'a> {
             }
         }
         Some(listen)
+    }
+
+    fn drain(&mut self) -> Duration {
+        let Some(text) = self.get(DRAIN) else { return Duration::from_millis(DRAIN_DEFAULT_MS) };
+        match duration::parse_ms(text).ok().and_then(|ms| u64::try_from(ms).ok()) {
+            Some(ms) if ms <= DRAIN_MAX_MS => Duration::from_millis(ms),
+            _ => {
+                self.problems.note(format!(
+                    "{DRAIN} is from 0s to {}s, such as 5s, not {text:?}",
+                    DRAIN_MAX_MS / 1_000
+                ));
+                Duration::ZERO
+            }
+        }
     }
 
     fn audit(&mut self) -> AuditKept {
@@ -351,6 +375,7 @@ mod tests {
             (OPERATORS, "ann:hash:admin"),
             (OPERATORS_LISTEN, "8081"),
             (METRICS_LISTEN, "9464"),
+            (DRAIN, "1h"),
             (AUDIT_AGE, "90d"),
             (AUDIT_ENTRIES, "10"),
         ]);
@@ -360,6 +385,7 @@ mod tests {
             "CUTOUT_OPERATORS_LISTEN is an IP address and a port",
             "CUTOUT_OPERATORS, entry 1: the second part is the SHA-256",
             "CUTOUT_METRICS_LISTEN is an IP address and a port",
+            "CUTOUT_DRAIN is from 0s to 300s, such as 5s, not \"1h\"",
             "CUTOUT_AUDIT_AGE is from 1h to 87600h, such as 2160h, not \"90d\"",
             "CUTOUT_AUDIT_ENTRIES is a number from 1000 to 10000000, not \"10\"",
             "/etc/bad.toml, line 4: mode is one of enforce, watch",

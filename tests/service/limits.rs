@@ -121,7 +121,7 @@ async fn beyond_the_limit_callbacks_are_shed_while_the_probes_answer() {
 #[tokio::test]
 async fn sigterm_lets_a_request_at_work_end_and_takes_no_new_one() {
     let redis = RedisServer::start();
-    let mut service = ServiceProcess::start(&redis.url());
+    let mut service = ServiceProcess::start_with(&redis.url(), &[("CUTOUT_DRAIN", "0s")]);
     let body = callback("0001", "Alert", 5).to_string().into_bytes();
     let mut raw = Raw::connect(service.at()).await;
     raw.write(head(service.at(), &body, "expect: 100-continue\r\n").as_bytes()).await;

@@ -3,11 +3,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod callbacks;
+mod drain;
 mod health;
 mod large;
 mod limits;
 mod metrics;
 mod process;
+mod readiness;
 mod redis_away;
 mod timers;
 mod wire;
