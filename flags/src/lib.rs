@@ -17,6 +17,7 @@ pub mod table;
 pub use self::redis::{REQUEST_SECONDS_METRIC, RedisStore};
 pub use audit::{
     AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
+    TakenOver,
 };
 pub use clock::LocalClock;
 pub use follower::{Follower, LOSSES_METRIC, Sink, Synced};

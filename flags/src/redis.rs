@@ -8,13 +8,14 @@
 mod connection;
 mod errors;
 mod forms;
+mod group;
 mod redirect;
 mod role;
 mod route;
 mod sentinel;
 mod url;
 
-use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver};
 use crate::follower::chain;
 use crate::store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
@@ -56,6 +57,7 @@ pub struct RedisStore {
     commit: Script,
     declare: Script,
     pause: Script,
+    group: Script,
     audit_kept: Mutex<AuditKept>,
 }
 
@@ -91,6 +93,7 @@ impl RedisStore {
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
             pause: Script::new(include_str!("redis/pause.lua")),
+            group: Script::new(include_str!("redis/group.lua")),
             audit_kept: Mutex::default(),
         })
     }
@@ -328,6 +331,36 @@ impl Store for RedisStore {
         pipeline.arg("COUNT").arg(count.min(AUDIT_PER_READ_MAX));
         let (found,): (StreamRangeReply,) = self.ask("reading the audit stream", pipeline).await?;
         Ok(found.ids.iter().filter_map(parse_audited).collect())
+    }
+
+    async fn audit_group(&self, group: &str, from_start: bool) -> Result<(), StoreError> {
+        self.make_group(group, from_start).await
+    }
+
+    async fn audit_next(
+        &self,
+        group: &str,
+        reader: &str,
+        wait: Duration,
+    ) -> Result<Option<Audited>, StoreError> {
+        self.next_for(group, reader, wait).await
+    }
+
+    async fn audit_take_over(
+        &self,
+        group: &str,
+        reader: &str,
+        idle: Duration,
+    ) -> Result<TakenOver, StoreError> {
+        self.take_over_for(group, reader, idle).await
+    }
+
+    async fn audit_keep(&self, group: &str, reader: &str, id: AuditId) -> Result<(), StoreError> {
+        self.keep_for(group, reader, id).await
+    }
+
+    async fn audit_done(&self, group: &str, id: AuditId) -> Result<(), StoreError> {
+        self.done_for(group, id).await
     }
 
     fn keep_audit(&self, kept: AuditKept) {

@@ -20,6 +20,8 @@ mod operator;
 mod orders;
 mod problem;
 
+pub(crate) use history::HistoryItem;
+
 use crate::Shared;
 use crate::board::{Board, Scope};
 use crate::limits::{Bounds, limited};
@@ -114,9 +116,9 @@ impl Api {
     }
 
     /// The declaration of a breaker whose key has as many values as it should.
-    fn declaration(&self, id: &BreakerId) -> Result<&Declaration, Problem> {
+    fn declaration(&self, id: &BreakerId) -> Result<Declaration, Problem> {
         let undeclared = |detail: String| Problem::not_found("undeclared", detail);
-        let declaration = self.shared.parts.breakers.declaration(id);
+        let declaration = self.shared.breakers().declaration(id).cloned();
         let declaration =
             declaration.ok_or_else(|| undeclared(format!("no breaker {} is declared", id.name())))?;
         if declaration.key.len() == id.key_len() {

@@ -21,7 +21,9 @@ pub mod callback;
 pub mod duration;
 pub mod limits;
 pub mod metrics;
+pub mod notify;
 pub mod operators;
+pub mod reload;
 pub mod serve;
 pub mod settings;
 
@@ -43,7 +45,7 @@ mod timers;
 use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
-use cutout_core::{BreakerId, Flag, Order, Pause};
+use cutout_core::{BreakerId, Flag, Order, Pause, Problems};
 use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
@@ -58,8 +60,10 @@ use url::Url;
 pub use breakers::Breakers;
 pub use health::{HEALTH_TIMEOUT, health};
 pub use metrics::{Exposition, ExpositionError};
+pub use notify::Destination;
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
+pub use reload::Reloaded;
 pub use serve::{Limits, serve};
 pub use settings::Settings;
 pub use term::StandsBack;
@@ -96,10 +100,20 @@ pub struct Service {
     shared: Arc<Shared>,
 }
 
+/// What of the parts never changes.
+#[derive(Debug)]
+struct Fixed {
+    store: Arc<dyn Store>,
+    secrets: Vec<Secret>,
+    public_url: Option<Url>,
+}
+
 /// What all requests and timers share.
 #[derive(Debug)]
 struct Shared {
-    parts: Parts,
+    parts: Fixed,
+    /// The breakers, which a newer file replaces.
+    in_use: reload::InUse,
     /// Whether the breakers were declared in the store since the start, and every flag says what they mean.
     declared: AtomicBool,
     /// Whether it is about to end: nothing new should come.
@@ -126,6 +140,11 @@ impl Shared {
         api::STREAMS_MAX - self.streams.available_permits()
     }
 
+    /// The breakers at work. Whoever decides takes them once for each round, so that no decision mixes two files.
+    fn breakers(&self) -> Arc<Breakers> {
+        self.in_use.breakers()
+    }
+
     fn durable(&self) -> MutexGuard<'_, Option<bool>> {
         // One word: a panic leaves it whole.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,9 +167,13 @@ impl Service {
         let board = board::Board::new(clock.clone());
         let (closing, streams) = (watch::Sender::new(false), Arc::new(Semaphore::new(api::STREAMS_MAX)));
         let reconciled_ms = AtomicI64::new(clock.now_ms());
+        let Parts { store, breakers, secrets, public_url } = parts;
+        let (parts, in_use) =
+            (Fixed { store, secrets, public_url }, reload::InUse::new(breakers, clock.now_ms()));
         Service {
             shared: Arc::new(Shared {
                 parts,
+                in_use,
                 declared,
                 draining,
                 durable,
@@ -181,6 +204,12 @@ impl Service {
     /// address of its own. It shows what [`Service::run`] follows.
     pub fn api(&self, operators: Operators) -> Router {
         api::router(self.shared.clone(), operators)
+    }
+
+    /// Puts other breakers in the place of those at work: every flag then says what they mean. What has mistakes, and what has a lower
+    /// revision, changes nothing; the mistakes are logged and told by `/readyz`.
+    pub fn reload(&self, read: Result<Breakers, Problems>) -> Reloaded {
+        reload::reload(&self.shared, read)
     }
 
     /// From now on `/readyz` says that nothing new should come, while everything is still answered.
@@ -236,6 +265,13 @@ impl Service {
         order::resume(&self.shared, by, why, &Caution::Blind).await
     }
 
+    /// Tells these destinations of transitions and of what people order, shared with all other instances of the store. Never returns; without
+    /// destinations it does nothing. The process must have a TLS provider.
+    pub fn notify(&self, destinations: Vec<Destination>) -> impl Future<Output = ()> + Send + use<> {
+        let shared = self.shared.clone();
+        async move { notify::run(&shared, destinations).await }
+    }
+
     /// Declares the breakers, follows their flags, does what time alone brings, and brings back what people had ordered
     /// when the store loses it. Never returns; dropped to stop. Callbacks are also taken without it, but half-open
     /// would then not end in the store.
@@ -278,8 +314,23 @@ impl Sink for Watch {
     }
 }
 
-/// Declares the breakers, however long the store is away, and makes the flags say what they mean.
+/// Declares the breakers, and again when others are put in their place. Never returns.
 async fn declare(shared: &Shared, declared_once: &Notify) {
+    declare_now(shared, declared_once).await;
+    warn_if_it_forgets(shared).await;
+    loop {
+        shared.in_use.replaced.notified().await;
+        declare_now(shared, declared_once).await;
+        // A callback that was decided by the file before may have been written after the sweep.
+        tokio::time::sleep(limits::REQUEST_TIMEOUT).await;
+        if let Err(error) = sweep::sweep(shared).await {
+            tracing::error!(error = %chain::Chain(&error), "the flags cannot be looked at once more");
+        }
+    }
+}
+
+/// Declares the breakers, however long the store is away, and makes the flags say what they mean.
+async fn declare_now(shared: &Shared, declared_once: &Notify) {
     let mut backoff = backoff::Backoff::default();
     let mut told = false;
     loop {
@@ -292,9 +343,9 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
         match declared.await {
             Ok(term) => {
                 shared.declared.store(true, Relaxed);
-                let breakers = shared.parts.breakers.declarations.len();
+                let breakers = shared.breakers().declarations.len();
                 tracing::info!(breakers, epoch = term.epoch.as_str(), revision = term.revision, "declared");
-                return warn_if_it_forgets(shared).await;
+                return;
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {

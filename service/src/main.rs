@@ -1,6 +1,7 @@
 //! The `cutout-service` binary: settings from the environment, one router, until a signal. `cutout-service health` asks a
 //! running one whether it lives.
 
+use cutout_service::reload::follow;
 use cutout_service::settings::OperatorsAt;
 use cutout_service::{Exposition, Limits, Service, Settings, health, serve};
 use std::collections::BTreeMap;
@@ -92,6 +93,11 @@ async fn run(settings: Settings) -> std::io::Result<()> {
         service.end_streams();
         signals.next().await;
     };
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reloads = follow(&service, &settings.breakers_file, async || {
+        hangup.recv().await;
+    });
+    let notifications = service.notify(settings.notify);
     let metrics = async {
         if let Some((listener, exposition)) = metrics {
             let router = service.metrics(exposition.clone()).merge(service.probes());
@@ -101,8 +107,8 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     tokio::select! {
         _ = async { tokio::join!(callbacks, operators) } => {}
         () = stopping => return Err(std::io::Error::other("cut short by a second signal")),
-        // Neither ends: they are dropped when serving has ended.
-        _ = async { tokio::join!(service.run(), metrics) } => {}
+        // None of them ends: they are dropped when serving has ended.
+        _ = async { tokio::join!(service.run(), metrics, reloads, notifications) } => {}
     }
     tracing::info!("stopped");
     Ok(())

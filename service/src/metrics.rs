@@ -49,6 +49,9 @@ const STORE_AGE: &str = "cutout_service_store_age_seconds";
 const READY: &str = "cutout_service_declared";
 const STREAMS: &str = "cutout_service_streams";
 const REVISION: &str = "cutout_service_settings_revision";
+const RELOADS: &str = "cutout_service_settings_reloads_total";
+const MISTAKES: &str = "cutout_service_settings_mistakes";
+const NOTIFICATIONS: &str = "cutout_service_notifications_total";
 const RESIDENT: &str = "process_resident_memory_bytes";
 
 /// What is counted.
@@ -63,7 +66,7 @@ pub enum Kind {
 }
 
 /// Every metric of the service, what it is, and what it says.
-pub const METRICS: [(&str, Kind, &str); 19] = [
+pub const METRICS: [(&str, Kind, &str); 22] = [
     (CALLBACKS, Kind::Counter, "Callbacks and inventories by kind and result"),
     (APPLY_SECONDS, Kind::Histogram, "From an authentic callback to its commit, by kind and result"),
     (UNKEYED, Kind::Counter, "Groups that touch no breaker for want of a key tag"),
@@ -86,6 +89,9 @@ pub const METRICS: [(&str, Kind, &str); 19] = [
     (READY, Kind::Gauge, "1 once the breakers were declared in the store"),
     (STREAMS, Kind::Gauge, "Streams of the operators' API that are open"),
     (REVISION, Kind::Gauge, "The revision of the breakers' file in use; 0: it has none"),
+    (RELOADS, Kind::Counter, "Breakers' files that were looked at again, by result: taken, refused"),
+    (MISTAKES, Kind::Gauge, "Mistakes of a newer breakers' file, which was not taken"),
+    (NOTIFICATIONS, Kind::Counter, "Notifications by destination and result"),
     (RESIDENT, Kind::Gauge, "Resident memory of this process; Linux alone"),
 ];
 
@@ -213,6 +219,16 @@ pub(crate) fn ordered(act: &'static str) {
     counter!(ORDERS, "act" => act).increment(1);
 }
 
+/// Another breakers' file came.
+pub(crate) fn reloaded(result: &'static str) {
+    counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// What became of notifications, or of a try.
+pub(crate) fn notified(to: &str, result: &'static str, count: usize) {
+    counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+}
+
 /// How a cause is named in logs and labels.
 pub(crate) fn cause_name(cause: &Cause) -> &'static str {
     match cause {
@@ -285,7 +301,8 @@ pub(crate) fn measure(shared: &Shared) {
     gauge!(RECONCILE_AGE).set(seconds(now_ms.saturating_sub(shared.reconciled_ms.load(Relaxed))));
     gauge!(READY).set(f64::from(u8::from(shared.declared.load(Relaxed))));
     gauge!(STREAMS).set(shared.streams_open() as f64);
-    let breakers = &shared.parts.breakers;
+    let breakers = shared.breakers();
+    gauge!(MISTAKES).set(shared.in_use.since_and_mistakes().1 as f64);
     gauge!(REVISION).set(breakers.revision as f64);
     if let Some(bytes) = resident_bytes() {
         gauge!(RESIDENT).set(bytes as f64);

@@ -129,10 +129,11 @@ pub(crate) async fn obey_with(
     caution: &Caution,
 ) -> Result<Flag, OrderError> {
     signed(&order.by, &order.why)?;
-    let Some(Declaration { policy, .. }) = shared.parts.breakers.declaration(id) else {
-        return Err(OrderError::Undeclared(id.clone()));
-    };
     for _ in 0..ROUNDS_MAX {
+        let breakers = shared.breakers();
+        let Some(Declaration { policy, .. }) = breakers.declaration(id) else {
+            return Err(OrderError::Undeclared(id.clone()));
+        };
         let read = shared.parts.store.read(std::slice::from_ref(id), None).await?;
         let Some(term) = in_force(shared, &read).await? else { continue };
         if read.unreadable.contains(id) {

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cutout_flags::Read;
 use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,6 +59,10 @@ struct SettingsHealth {
     revision: u64,
     /// The one in force; null: the store did not tell.
     declared_revision: Option<u64>,
+    /// Since when the file is at work here.
+    since: Timestamp,
+    /// How many mistakes a newer file has, so that it was not taken.
+    mistakes: usize,
 }
 
 /// What follows the flags, for the operators' API and the timers: callbacks do not need it.
@@ -88,11 +93,13 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 impl SettingsHealth {
     fn of(shared: &Shared, read: Option<&Read>) -> SettingsHealth {
-        let revision = shared.parts.breakers.revision;
+        let revision = shared.breakers().revision;
+        let (since_ms, mistakes) = shared.in_use.since_and_mistakes();
         let declared_revision = read.and_then(|read| read.term.as_ref()).map(|term| term.revision);
         let stands_back = declared_revision.is_some_and(|declared| declared > revision);
         let ok = shared.declared.load(Relaxed) && !stands_back;
-        SettingsHealth { ok, revision, declared_revision }
+        let since = Timestamp::from_millisecond(since_ms).unwrap_or_default();
+        SettingsHealth { ok, revision, declared_revision, since, mistakes }
     }
 }
 

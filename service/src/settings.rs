@@ -6,6 +6,7 @@
 
 use crate::breakers::{self, Breakers};
 use crate::chain::Chain;
+use crate::notify::{Destination, destination};
 use crate::operators::Operators;
 use crate::{Parts, duration, nearest};
 use cutout_core::Problems;
@@ -13,7 +14,7 @@ use cutout_core::webhook::Secret;
 use cutout_flags::{AuditKept, MEMORY_URL, Mistake, Setting, Store, StoreError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -77,6 +78,10 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// How long requests are still taken after SIGTERM, until whoever sends them has seen that this instance is not ready.
     pub drain: Duration,
+    /// Who is told of transitions.
+    pub notify: Vec<Destination>,
+    /// The breakers' file, to be looked at again.
+    pub breakers_file: PathBuf,
     /// What the service is made of.
     pub parts: Parts,
 }
@@ -107,13 +112,23 @@ impl Settings {
         let drain = reader.drain();
         let audit = reader.audit();
         let breakers = reader.breakers(read_file);
+        let breakers_file = PathBuf::from(reader.get(BREAKERS).unwrap_or_default());
+        let notify = reader.notify(&breakers);
         let secrets = reader.secrets();
         let public_url = reader.public_url();
         // Without a store there is a note that says why.
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
         store.keep_audit(audit);
         let parts = Parts { store, breakers, secrets, public_url };
-        reader.problems.or(Settings { listen, operators, metrics_listen, drain, parts })
+        reader.problems.or(Settings {
+            listen,
+            operators,
+            metrics_listen,
+            drain,
+            notify,
+            breakers_file,
+            parts,
+        })
     }
 }
 
@@ -141,7 +156,7 @@ impl<'a> Reader<'a> {
     fn refuse_others(&mut self) {
         let ours = |name: &&String| name.starts_with(PREFIX) && !is_service_link(name);
         for name in self.variables.keys().filter(ours).map(String::as_str) {
-            if !KNOWN.contains(&name) {
+            if !KNOWN.contains(&name) && !name.starts_with(destination::PREFIX) {
                 self.problems.note(format!("{name} is not a setting: {}", nearest::remedy(name, &KNOWN)));
             }
         }
@@ -250,6 +265,20 @@ impl<'a> Reader<'a> {
             self.problems.extend(problems);
             Breakers::default()
         })
+    }
+
+    fn notify(&mut self, breakers: &Breakers) -> Vec<Destination> {
+        let destinations = destination::read(self.variables, &mut self.problems);
+        let names: Vec<&str> = breakers.declarations.iter().map(|declaration| &*declaration.name).collect();
+        // A file with mistakes may lack names for that reason alone.
+        for destination in destinations.iter().filter(|_| !names.is_empty()) {
+            for name in destination.breakers.iter().filter(|name| !names.contains(&&***name)) {
+                let (prefix, of) = (destination::PREFIX, destination.name.to_uppercase());
+                let remedy = nearest::remedy(name, &names);
+                self.problems.note(format!("{prefix}{of}_BREAKERS: no breaker {name} is declared: {remedy}"));
+            }
+        }
+        destinations
     }
 
     fn secrets(&mut self) -> Vec<Secret> {

@@ -66,6 +66,8 @@ every_store!(
     a_pause_is_replaced_only_by_who_has_seen_it,
     the_audit_stream_reads_in_both_directions_and_in_parts,
     the_audit_stream_keeps_what_it_is_told_to,
+    a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another,
+    what_a_group_can_not_finish_any_more_is_counted,
     flags_read_back_in_the_order_asked_for,
     a_follower_sees_a_refresh_and_a_pause_in_its_next_snapshot,
     the_store_answers_a_ping,
@@ -472,6 +474,57 @@ async fn the_audit_stream_reads_in_both_directions_and_in_parts(subject: Subject
     assert_eq!(store.audit(AuditFrom::After(all[4].id), 2).await.unwrap(), []);
     assert_eq!(store.audit(AuditFrom::Before(Some(AuditId::FIRST)), 2).await.unwrap(), []);
     assert_eq!(store.audit(AuditFrom::After(AuditId::LAST), 2).await.unwrap(), []);
+}
+
+async fn a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another(subject: Subject) {
+    const IDLE: Duration = Duration::from_millis(500);
+    let store = subject.store();
+    let term = declare(&*store).await;
+    commit(&*store, &term, telling(&bank(1), 0, 1)).await;
+    store.audit_group("late", false).await.unwrap();
+    store.audit_group("all", true).await.unwrap();
+    commit(&*store, &term, telling(&bank(2), 0, 2)).await;
+    store.audit_group("late", true).await.unwrap();
+    let next = async |group, reader| store.audit_next(group, reader, WAIT).await.unwrap();
+    let first = next("late", "a").await.expect("the first that was written after it");
+    let second = next("late", "b").await.expect("the other one");
+    assert_eq!((first.breaker.clone(), second.breaker.clone()), (Some(bank(2)), Some(bank(2))));
+    assert!(first.id < second.id, "each goes to one reader");
+    assert_eq!(next("all", "a").await.unwrap().breaker, Some(bank(1)), "from the start");
+
+    let take_over = async |reader| store.audit_take_over("late", reader, IDLE).await.unwrap();
+    store.audit_done("late", second.id).await.unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let taken = loop {
+        if let Some(taken) = take_over("b").await.entry {
+            break taken;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nobody kept it, and nobody gets it");
+        tokio::time::sleep(IDLE / 10).await;
+    };
+    assert_eq!(taken, first);
+    // Kept again and again, it stays whose it is for much longer than a reader may be silent.
+    for _ in 0..30 {
+        tokio::time::sleep(IDLE / 10).await;
+        store.audit_keep("late", "b", first.id).await.unwrap();
+        assert_eq!(store.audit_take_over("late", "a", IDLE).await.unwrap().entry, None);
+    }
+    store.audit_done("late", first.id).await.unwrap();
+    assert_eq!(store.audit_next("late", "a", IDLE).await.unwrap(), None, "that was all");
+    assert_eq!(take_over("a").await, Default::default());
+}
+
+async fn what_a_group_can_not_finish_any_more_is_counted(subject: Subject) {
+    let store = subject.store();
+    let term = declare(&*store).await;
+    store.audit_group("slow", false).await.unwrap();
+    commit(&*store, &term, telling(&bank(1), 0, 900)).await;
+    store.audit_next("slow", "a", WAIT).await.unwrap().expect("the first");
+    store.keep_audit(AuditKept { entries: 200, age_ms: 86_400_000 });
+    commit(&*store, &term, telling(&bank(1), 1, 1)).await;
+    let taken = store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap();
+    assert_eq!((taken.entry, taken.trimmed), (None, 1));
+    assert_eq!(store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap().trimmed, 0, "told once");
 }
 
 async fn the_audit_stream_keeps_what_it_is_told_to(subject: Subject) {
