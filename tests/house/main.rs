@@ -1,112 +1,34 @@
-//! The house rules that can be read off the tree: who may import whom, one TLS stack with one crypto provider, and
-//! lints that every room inherits.
+//! The house rules that can be read off the tree, so that nobody has to remember them.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod docs;
+mod files;
+mod rooms;
+
 use std::path::{Path, PathBuf};
-
-/// Rooms, and the rooms that each may import.
-const IMPORTS: [(&str, &[&str]); 8] = [
-    ("cutout-core", &[]),
-    ("cutout-flags", &["cutout-core"]),
-    ("cutout-lambda", &["cutout-core"]),
-    ("cutout-service", &["cutout-core", "cutout-flags"]),
-    ("cutout", &["cutout-core", "cutout-flags"]),
-    ("cutout-cli", &["cutout", "cutout-core", "cutout-flags", "cutout-lambda", "cutout-service"]),
-    (
-        "cutout-tests",
-        &["cutout", "cutout-cli", "cutout-core", "cutout-flags", "cutout-lambda", "cutout-service"],
-    ),
-    ("cutout-sim", &["cutout", "cutout-core", "cutout-flags", "cutout-service"]),
-];
-
-/// Packages of the room `tests`, which may use any crate.
-const TESTS: [&str; 2] = ["cutout-tests", "cutout-sim"];
-
-/// Crates that belong to named rooms alone.
-const OWNERS: [(&str, &[&str]); 6] = [
-    ("redis", &["cutout-flags"]),
-    ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
-    ("reqwest-middleware", &["cutout"]),
-    ("axum", &["cutout-service", "cutout-cli"]),
-    ("lambda_runtime", &["cutout-lambda"]),
-    ("metrics-exporter-prometheus", &["cutout-service"]),
-];
-
-/// What would be a second TLS stack or crypto provider.
-const BANNED: [&str; 6] = ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring"];
+use std::process::Command;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn toml(path: &Path) -> toml::Table {
-    std::fs::read_to_string(path).unwrap().parse().unwrap()
+/// The files of the tree whose names end so, relative to its root: what is committed, or would be.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root())
+        .output()
+        .expect("git lists the tree");
+    assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+    let names = String::from_utf8(listed.stdout).unwrap();
+    let files: Vec<PathBuf> =
+        names.split('\0').filter(|name| name.ends_with(ending)).map(PathBuf::from).collect();
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| root().join(file).is_file()).collect();
+    assert!(!files.is_empty(), "no file ends in {ending}");
+    files
 }
 
-/// The folders of the workspace's members.
-fn members() -> Vec<PathBuf> {
-    let manifest = toml(&root().join("Cargo.toml"));
-    let members = manifest["workspace"]["members"].as_array().unwrap();
-    members.iter().map(|member| root().join(member.as_str().unwrap())).collect()
-}
-
-/// The normal dependencies that each room declares, by the room's package name.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let read = |folder: PathBuf| {
-        let manifest = toml(&folder.join("Cargo.toml"));
-        let name = manifest["package"]["name"].as_str().unwrap().to_owned();
-        (name, manifest["dependencies"].as_table().unwrap().keys().cloned().collect())
-    };
-    members().into_iter().map(read).collect()
-}
-
-#[test]
-fn rooms_import_only_what_the_design_lets_them() {
-    let dependencies = dependencies();
-    assert_eq!(dependencies.len(), IMPORTS.len(), "a room without a rule: {:?}", dependencies.keys());
-    let rooms: BTreeSet<&str> = IMPORTS.iter().map(|(room, _)| *room).collect();
-    for (room, allowed) in IMPORTS {
-        let imported = dependencies[room].iter().map(String::as_str).filter(|name| rooms.contains(name));
-        for name in imported {
-            assert!(allowed.contains(&name), "{room} imports {name}");
-        }
-    }
-}
-
-#[test]
-fn crates_that_belong_to_one_room_are_used_there_alone() {
-    for (room, names) in dependencies().iter().filter(|(room, _)| !TESTS.contains(&room.as_str())) {
-        for (owned, owners) in OWNERS {
-            assert!(!names.contains(owned) || owners.contains(&room.as_str()), "{room} uses {owned}");
-        }
-    }
-}
-
-#[test]
-fn there_is_one_tls_stack_with_one_crypto_provider() {
-    // The lock file holds what any platform and feature of the workspace would build.
-    let lock = toml(&root().join("Cargo.lock"));
-    let packages = lock["package"].as_array().unwrap();
-    let of_crate =
-        |name: &str| packages.iter().filter(|package| package["name"].as_str() == Some(name)).count();
-    assert_eq!((of_crate("rustls"), of_crate("ring")), (1, 1), "rustls with ring, each once");
-    for name in BANNED {
-        assert_eq!(
-            of_crate(name),
-            0,
-            "{name} is a second TLS stack or crypto provider: cargo tree --target all -i {name}"
-        );
-    }
-}
-
-#[test]
-fn every_room_inherits_the_lints() {
-    for folder in members() {
-        let room = toml(&folder.join("Cargo.toml"));
-        let inherits =
-            room.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
-        assert_eq!(inherits, Some(true), "{}: [lints] workspace = true is missing", folder.display());
-    }
+fn text(file: &Path) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }

@@ -474,13 +474,17 @@ async fn all_hosts_together_get_many_callbacks_at_a_time() {
     assert_eq!(most_at_once(10, CALLS_AT_ONCE_MAX).await, (32, true));
 }
 
-#[tokio::test]
-async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
-    let world = World::start().await;
-    world.services[0].answer("/undeclared", [Answer::new(422, "")]);
-    world.services[1].answer(CALLBACK_PATH, [Answer::new(503, "")]);
-    let [a, b] = [0, 1].map(|n| format!("circuit-breaker-callback: {}", world.services[n].url()));
-    let datadog = FakeDatadog::start().await.unwrap();
+/// What EventBridge sends.
+fn schedule() -> Value {
+    json!({
+        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": "123456789012", "time": "2025-06-01T00:00:00Z", "region": "ap-northeast-1",
+        "resources": ["arn:aws:events:ap-northeast-1:123456789012:rule/cutout-reconcile"], "detail": {}
+    })
+}
+
+/// A page of managed monitors and one more, of all kinds, and one that is not managed. Returns how many are managed.
+fn create_monitors_of_all_kinds(datadog: &FakeDatadog, [a, b]: [&str; 2]) -> u64 {
     let managed = u64::try_from(PAGE_SIZE).unwrap() + 1;
     for id in 1..=managed + 1 {
         datadog.create_monitor(id, "Bank API", if id > managed { &["team:x"] } else { &["cutout"] });
@@ -495,15 +499,22 @@ async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
             },
         );
     }
+    managed
+}
+
+#[tokio::test]
+async fn the_binary_runs_on_a_schedule_and_tells_all_numbers() {
+    let world = World::start().await;
+    world.services[0].answer("/undeclared", [Answer::new(422, "")]);
+    world.services[1].answer(CALLBACK_PATH, [Answer::new(503, "")]);
+    let [a, b] = [0, 1].map(|n| format!("circuit-breaker-callback: {}", world.services[n].url()));
+    let datadog = FakeDatadog::start().await.unwrap();
+    let managed = create_monitors_of_all_kinds(&datadog, [&a, &b]);
     let api = RuntimeApi::start().await;
     let mut command = api.command(&binary("bootstrap"));
     command.envs(world.variables()).env("CUTOUT_DATADOG_URL", datadog.url());
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let schedule = json!({
-        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
-        "account": "123456789012", "time": "2025-06-01T00:00:00Z", "region": "ap-northeast-1",
-        "resources": ["arn:aws:events:ap-northeast-1:123456789012:rule/cutout-reconcile"], "detail": {}
-    });
+    let schedule = schedule();
     assert_eq!(api.invoke(schedule.clone(), AMPLE).await, Ok(Value::Null));
     assert_eq!((datadog.reads().list, datadog.reads().monitor), (3, 0));
     assert_eq!(world.told(0), (std::iter::once(1).chain(13..=managed).collect(), 2));

@@ -1,3 +1,5 @@
+//! The breaker's rules, one by one and as properties.
+
 use super::*;
 use crate::flag::{Flag, Next};
 use crate::hint::{HINT_AGE_LIMIT_MS, HINT_HOLD_MS};

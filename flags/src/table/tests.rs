@@ -1,3 +1,5 @@
+//! The follower's table: gaps, new epochs, what was lost.
+
 use super::*;
 use crate::store::{Meta, PUBLISHED_VERSION, Position};
 use cutout_core::flag::State::{Closed, Open};

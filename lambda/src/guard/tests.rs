@@ -1,3 +1,5 @@
+//! What an allow list lets through, and what it must not.
+
 use super::*;
 
 fn guard(allow: &[&str], cidrs: &[&str], allow_http: bool) -> Guard {

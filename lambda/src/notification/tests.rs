@@ -1,3 +1,5 @@
+//! Notifications in every shape that they arrive in.
+
 use super::*;
 use cutout_core::report::NotifiedTransition;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! The function's environment: whole, and with mistakes, all told at once.
+
 use super::*;
 
 const SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMQ==";

@@ -1,3 +1,5 @@
+//! The breakers' file: whole, and with mistakes, all told at once.
+
 use super::*;
 
 const WHOLE: &str = r#"
@@ -112,6 +114,7 @@ monitors = { tags = ["x"] }
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_mistake_has_its_line_and_its_words() {
     let breaker =
         |settings: &str| format!("[[breaker]]\nname = \"a\"\nmonitors = {{ ids = [1] }}\n{settings}\n");

@@ -26,6 +26,8 @@ const SLACK_MS: i64 = 8_000;
 const SWEEP_AGAIN_MS: i64 = 200;
 /// How often an instance reads and decides one callback.
 const ROUNDS_MAX: u8 = 16;
+/// How many events a history may plan: fifty times what any of them needs. What goes on for ever is a finding too.
+const EVENTS_MAX: u64 = 100_000;
 
 /// What was seen to happen, to know that the faults are really there.
 #[derive(Debug, Default, Clone, Copy)]
@@ -302,6 +304,9 @@ impl World<'_> {
     pub(crate) fn step(&mut self) -> Verdict {
         let Some(Planned { at_ms, event, .. }) = self.queue.pop() else { return Ok(()) };
         self.now_ms = self.now_ms.max(at_ms);
+        if self.planned > EVENTS_MAX {
+            return broken("11 what happens has an end", format!("{EVENTS_MAX} events and more to come"));
+        }
         self.handle(event)
     }
 

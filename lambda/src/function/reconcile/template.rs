@@ -117,6 +117,7 @@ mod tests {
     const B: &str = "https://b.example/cb";
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn literal_urls_are_found_and_others_counted() {
         for (message, urls, templated) in [
             ("", &[][..], 0),
