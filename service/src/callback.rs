@@ -23,13 +23,16 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// The path of the callback in a service.
 pub const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a body may take to arrive: less than the whole request, so that a slow sender is told from a slow store.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The result of what was taken, in logs and metrics.
 const COMMITTED: &str = "committed";
@@ -95,6 +98,8 @@ impl Message {
 enum Refusal {
     #[error("the body exceeds {BODY_MAX_BYTES} bytes")]
     TooLarge,
+    #[error("the body did not arrive within {} s", BODY_READ_TIMEOUT.as_secs())]
+    Slow,
     #[error("the body could not be received")]
     Cut(#[source] BytesRejection),
     #[error("the callback is not authentic")]
@@ -115,6 +120,7 @@ impl Refusal {
         let fixed = |status, text: &str| (status, text.to_owned());
         match self {
             Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+            Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, self.to_string()),
             Refusal::Cut(_) => (StatusCode::BAD_REQUEST, self.to_string()),
             Refusal::Unauthentic(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
             Refusal::Malformed(_) | Refusal::Schema(_) => {
@@ -140,6 +146,7 @@ impl Refusal {
     fn result(&self) -> &'static str {
         match self {
             Refusal::TooLarge => "too_large",
+            Refusal::Slow => "slow",
             Refusal::Cut(_) => "cut",
             Refusal::Unauthentic(_) => "unauthentic",
             Refusal::Malformed(_) | Refusal::Schema(_) => "malformed",
@@ -204,7 +211,8 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     if request.body().size_hint().lower() > BODY_MAX_BYTES as u64 {
         return Err(Refusal::TooLarge);
     }
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+    let reading = tokio::time::timeout(BODY_READ_TIMEOUT, Bytes::from_request(request, &()));
+    reading.await.map_err(|_| Refusal::Slow)?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
         _ => Refusal::Cut(rejection),
     })

@@ -84,7 +84,7 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let stopping = async {
         let wait = if signals.next().await == Asked::ToEnd { settings.drain } else { Duration::ZERO };
         service.drain();
-        tracing::info!(drain_ms = wait.as_millis() as u64, "not ready any more");
+        tracing::info!(drain_ms = wait.as_millis(), "not ready any more");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = signals.next() => return,

@@ -40,7 +40,7 @@ async fn send_until_refused(at: SocketAddr, sender: usize) -> (Vec<String>, usiz
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callbacks_that_come_while_it_ends_are_committed_or_find_nobody() {
     let redis = RedisServer::start();
-    let mut service = ServiceProcess::start_with(&redis.url(), &[("CUTOUT_DRAIN", "500ms")]);
+    let mut service = ServiceProcess::start_with(&redis.url(), &[("CUTOUT_DRAIN", "2s")]);
     until("it is ready", async || get(service.at(), "/readyz").await == 200).await;
     let at = service.at();
     let senders: Vec<_> = (0..SENDERS).map(|sender| tokio::spawn(send_until_refused(at, sender))).collect();

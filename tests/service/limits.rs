@@ -62,7 +62,7 @@ async fn beyond_the_limit_a_connection_waits_until_another_has_gone() {
         noted.lock().unwrap().push(who);
         "ok"
     });
-    let limits = Limits { connections_max: 1, ..Limits::default() };
+    let limits = Limits { connections_max: 1, idle_min: crate::wire::DEADLINE, ..Limits::default() };
     let (at, _stop, _task) = serving(Router::new().route("/{who}", note), limits).await;
     let request = |who: &str| format!("GET /{who} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes();
     let mut first = Raw::connect(at).await;

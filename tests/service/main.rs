@@ -9,6 +9,7 @@ mod large;
 mod limits;
 mod metrics;
 mod notify;
+mod overload;
 mod process;
 mod readiness;
 mod redis_away;

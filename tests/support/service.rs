@@ -54,6 +54,18 @@ impl ServiceProcess {
         self.at
     }
 
+    /// How much of its memory is resident, bytes.
+    ///
+    /// # Panics
+    /// If the system does not tell.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.id()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1_024
+    }
+
     /// Everything that it printed since it was last started.
     #[must_use]
     pub fn log(&self) -> String {
