@@ -104,10 +104,15 @@ async fn of_ten_times_the_load_each_callback_is_committed_or_told_to_come_again(
         senders.spawn(async move {
             let mut committed = 0;
             for round in 0..ROUNDS {
-                let answer = send(at, &callback(&format!("{sender}-{round}"), "OK", 5)).await;
-                assert!(matches!(answer.status, 200 | 503), "{answer:?}");
-                assert!(answer.status == 200 || answer.retry_after.is_some(), "{answer:?}");
-                committed += usize::from(answer.status == 200);
+                // By hand: a client for each would be more work than the service has.
+                let body = callback(&format!("{sender}-{round}"), "OK", 5).to_string().into_bytes();
+                let mut raw = Raw::connect(at).await;
+                let request = [head(at, &body, "connection: close\r\n").into_bytes(), body].concat();
+                raw.write(&request).await;
+                let answer = raw.read_to_end().await;
+                let is_refused = answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: ");
+                assert!(is_refused || answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                committed += usize::from(!is_refused);
             }
             committed
         });
