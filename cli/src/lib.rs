@@ -2,20 +2,35 @@
 
 pub mod fake_datadog;
 
+mod api;
+mod aws;
 mod banks;
 mod demo;
 mod dev;
+mod dispatch;
+mod ended;
 mod event;
+mod operate;
 mod private_redis;
+mod redrive;
+mod reference;
+mod send;
 pub mod stack;
+mod terminal;
 
-use clap::{Parser, Subcommand};
+pub use reference::reference;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use dev::RedisChoice;
+use ended::Failed;
 use stack::Keep;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A circuit breaker for the whole fleet, driven by Datadog monitors.
 #[derive(Debug, Parser)]
@@ -45,19 +60,53 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         breakers: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Operate(operate::Command),
+    /// Send one message, to see whether an installation takes it.
+    #[command(subcommand)]
+    Send(send::Command),
+    /// Run the function without AWS: a door for Datadog's webhook, and scheduled runs. Its settings are environment variables.
+    Dispatch,
+    /// Show what stands in the dead-letter queue on AWS, and with --go send it again.
+    Redrive(redrive::Arguments),
+    /// Print what lets a shell complete this command's words.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the reference part of docs/cli.md.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
 pub async fn main() -> ExitCode {
     // Before anything may use TLS. An error means that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    log_if_asked();
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    match command {
+        Command::Dispatch => log_to_stdout(),
+        _ => log_if_asked(),
+    }
+    match run(command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) if failed.is_unread() => ExitCode::SUCCESS,
+        Err(failed) => {
+            // If standard error is closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "cutout: {}", failed.told());
+            failed.exit_code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failed> {
+    match command {
         Command::Demo { redis, event } => {
             let keep = redis.map_or(Keep::Memory, Keep::Redis);
             match event {
-                None => demo::run(&keep).await,
-                Some(file) => event::run(&keep, &file).await,
+                None => demo::run(&keep).await?,
+                Some(file) => event::run(&keep, &file).await?,
             }
         }
         Command::Dev { redis, breakers } => {
@@ -66,18 +115,37 @@ pub async fn main() -> ExitCode {
                 Some("auto") => RedisChoice::Auto,
                 Some(url) => RedisChoice::Url(url.to_owned()),
             };
-            dev::run(redis, breakers).await
+            dev::run(redis, breakers).await?;
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let chain: Vec<String> = dev::causes(error.as_ref()).collect();
-            // If standard error is closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "cutout: {}", chain.join(": "));
-            ExitCode::FAILURE
+        Command::Operate(command) => operate::run(command).await?,
+        Command::Send(command) => send::run(command).await?,
+        Command::Dispatch => dispatch::run().await?,
+        Command::Redrive(asked) => redrive::run(&asked).await?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "cutout", &mut script);
+            std::io::stdout().write_all(&script)?;
         }
+        Command::Reference => std::io::stdout().write_all(reference().as_bytes())?,
     }
+    Ok(())
+}
+
+/// What serves tells what it does, as the function and the service do: one JSON object a line. The level is fixed: below
+/// it, libraries log requests and payloads.
+fn log_to_stdout() {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_max_level(LevelFilter::INFO)
+        .init();
+}
+
+/// The process's variables. A value that is not Unicode is read as good as it goes, and then refused by its setting's own rule.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// The parts' own log lines go to standard error when `RUST_LOG` asks for them; the command's own output is standard output.

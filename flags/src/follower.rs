@@ -80,7 +80,7 @@ pub struct Follower {
 enum Ended {
     /// The time of the next snapshot has come.
     Due,
-    /// A change is missing.
+    /// A change is missing, or was none.
     Gap,
 }
 
@@ -144,7 +144,14 @@ impl Follower {
             if left.is_zero() {
                 return Ok(Ended::Due);
             }
-            let changes = self.store.tail(position, left.min(Duration::from_millis(TAIL_WAIT_MS))).await?;
+            let wait = left.min(Duration::from_millis(TAIL_WAIT_MS));
+            let changes = match self.store.tail(position, wait).await {
+                Err(StoreError::Retracted { from_rev }) => {
+                    self.table.retract(from_rev);
+                    return Ok(Ended::Gap);
+                }
+                answer => answer?,
+            };
             self.failures = 0;
             let (updates, gap) = self.apply(changes);
             self.tell(&updates);

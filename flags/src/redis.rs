@@ -5,6 +5,7 @@
 //!
 //! Where the primary is, also behind sentinels and in a cluster, is the matter of `route`. Left out: retries (the callers').
 
+mod channel;
 mod connection;
 mod errors;
 mod forms;
@@ -13,23 +14,23 @@ mod redirect;
 mod role;
 mod route;
 mod sentinel;
+mod tail;
 mod url;
 
 use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver};
 use crate::follower::chain;
 use crate::store::{
-    CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, Position, Publish,
-    Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    CHANGES_KEPT, Change, Committed, Epoch, Meta, Mistake, Position, Publish, Published, Read, Setting,
+    Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
+use channel::Channel;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
 use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
-use forms::{
-    Keys, foreign, json, parse_audited, parse_change, parse_published, parse_record, published_parts, record,
-};
-use redis::streams::{StreamRangeReply, StreamReadReply};
+use forms::{Keys, foreign, json, parse_audited, parse_published, parse_record, published_parts, record};
+use redis::streams::StreamRangeReply;
 use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
@@ -54,6 +55,7 @@ pub struct RedisStore {
     keys: Keys,
     shared: Shared,
     blocking: Blocking,
+    channel: Channel,
     commit: Script,
     declare: Script,
     pause: Script,
@@ -86,10 +88,12 @@ impl RedisStore {
             return Err(StoreError::Unusable { mistakes });
         };
         let route = Arc::new(Route::new(start));
+        let keys = Keys::new(scope);
         Ok(RedisStore {
-            keys: Keys::new(scope),
             shared: Shared::new(Arc::clone(&route)),
-            blocking: Blocking::new(route),
+            blocking: Blocking::new(Arc::clone(&route)),
+            channel: Channel::new(route),
+            keys,
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
             pause: Script::new(include_str!("redis/pause.lua")),
@@ -197,7 +201,7 @@ impl Store for RedisStore {
     async fn declare(&self, declared: &Declared) -> Result<Term, StoreError> {
         let mut script = self.declare.prepare_invoke();
         script.key(&self.keys.meta).arg(Epoch::random().as_str()).arg(declared.revision);
-        script.arg(json(&self.keys.meta, declared)?);
+        script.arg(json(&self.keys.meta, declared)?).arg(&self.keys.changes);
         let (epoch, revision): (String, u64) = self.run("declaring", &script).await?;
         Ok(Term { epoch: Epoch::from_stored(epoch), revision })
     }
@@ -389,26 +393,17 @@ impl Store for RedisStore {
                 None => unreadable.push(id),
             }
         }
+        self.channel.is_called(meta.get("channel").map(String::as_str));
         let position = last.ids.into_iter().next().map_or_else(|| STREAM_START.to_owned(), |entry| entry.id);
         let (meta, position) = (self.parse_meta(meta)?, Position(position));
         Ok(Snapshot { now_ms: unix_ms(time), meta, flags, unreadable, position })
     }
 
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
-        // BLOCK 0 would wait for ever.
-        let block_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(CHANGES_PER_READ_MAX).arg("BLOCK").arg(block_ms);
-        command.arg("STREAMS").arg(&self.keys.changes).arg(&position.0);
-        let request = async |mut connection| command.query_async(&mut connection).await;
-        let answer: Result<Option<StreamReadReply>, RedisError> = self.blocking.ask(wait, request).await;
-        let answer = answer.map_err(|error| store_error("waiting for changes", error))?;
-        let entries = answer.into_iter().flat_map(|answer| answer.keys).flat_map(|stream| stream.ids);
-        let entries: Vec<_> = entries.collect();
-        if let Some(last) = entries.last() {
-            position.0.clone_from(&last.id);
+        match self.channel.subscription(&self.shared, position).await {
+            Some(subscription) => self.hear(subscription, position, wait).await,
+            None => self.read_changes(position, Some(wait)).await,
         }
-        Ok(entries.iter().filter_map(parse_change).collect())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -210,6 +210,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Changes that [`Store::tail`] gave are not in the store: somebody told them who may not. A snapshot says what is.
+    #[error("changes from number {from_rev} on were told, but the store does not have them")]
+    Retracted {
+        /// The number of the first of them.
+        from_rev: u64,
+    },
     /// It cannot even be asked: its settings are wrong.
     #[error("the store cannot be used: {}", told(mistakes))]
     Unusable {
@@ -372,7 +378,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;
 
     /// Waits up to `wait` for changes after `position`; the position moves on behind what is returned. Empty: none
-    /// came. Changes may be missing where the stream was trimmed: `rev` shows it.
+    /// came. Changes may be missing where the stream was trimmed: `rev` shows it. [`StoreError::Retracted`] takes back what was given
+    /// before.
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError>;
 
     /// Whether the store answers.

@@ -127,6 +127,13 @@ impl FlagTable {
         Step::Applied(Update { id, flag: Some(published) })
     }
 
+    /// Changes from this number on are none: the next snapshot decides, though it be older than they seemed.
+    pub fn retract(&mut self, from_rev: u64) {
+        if let Some(life) = &mut self.life {
+            life.rev = life.rev.min(from_rev.saturating_sub(1));
+        }
+    }
+
     /// What the service declares; none before the first snapshot that had it.
     #[must_use]
     pub fn declared(&self) -> Option<&Arc<Declared>> {

@@ -27,7 +27,10 @@ pub enum TrustError {
 }
 
 /// TLS for clients. The process must have installed its rustls crypto provider.
-pub(crate) fn tls() -> Result<ClientConfig, TrustError> {
+///
+/// # Errors
+/// [`TrustError`]: the file that `SSL_CERT_FILE` names cannot be used.
+pub fn tls() -> Result<ClientConfig, TrustError> {
     let roots = match std::env::var_os(CERT_FILE).filter(|path| !path.is_empty()) {
         Some(path) => of_file(&path)?,
         None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),

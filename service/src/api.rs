@@ -4,21 +4,21 @@
 //! it stands behind one layer that asks who is there (`operator`); errors are problems with the request's id (`problem`);
 //! `document` describes it for programs, and is checked against it by the tests.
 //!
-//! Left out: the page.
+//! Left out: the page (`page`).
 
 mod document;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
 mod faults;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
-mod flags;
+pub(crate) mod flags;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
-mod history;
+pub(crate) mod history;
 mod live;
-mod model;
-mod operator;
+pub(crate) mod model;
+pub(crate) mod operator;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
-mod orders;
-mod problem;
+pub(crate) mod orders;
+pub(crate) mod problem;
 
 pub(crate) use history::HistoryItem;
 
@@ -26,6 +26,7 @@ use crate::Shared;
 use crate::board::{Board, Scope};
 use crate::limits::{Bounds, limited};
 use crate::operators::{Operator, Operators};
+use crate::page::Door;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
@@ -50,22 +51,23 @@ pub const BODY_MAX_BYTES: usize = 16 * 1024;
 /// How many streams (changes, exports) of one service there are at once.
 pub const STREAMS_MAX: usize = 64;
 /// The longest spelling of a breaker that is looked at, bytes.
-const ID_MAX_BYTES: usize = 1_024;
+pub(crate) const ID_MAX_BYTES: usize = 1_024;
 /// The longest request id of others that is taken over, bytes.
 const REQUEST_ID_MAX_BYTES: usize = 64;
 
 /// The header that holds a request's id.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What all requests share.
 pub(crate) struct Api {
-    shared: Arc<Shared>,
-    operators: Operators,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) operators: Operators,
+    /// How people come in by a browser; none: there is no page.
+    pub(crate) door: Option<Door>,
 }
 
 /// The routes, within their limits and behind the question who asks.
-pub(crate) fn router(shared: Arc<Shared>, operators: Operators) -> Router {
-    let api = Arc::new(Api { shared, operators });
+pub(crate) fn router(api: Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/v1/status", get(flags::status))
         .route("/v1/breakers", get(flags::list))
@@ -101,22 +103,26 @@ pub(crate) fn router(shared: Arc<Shared>, operators: Operators) -> Router {
 }
 
 impl Api {
-    fn store(&self) -> &dyn Store {
+    pub(crate) fn new(shared: Arc<Shared>, operators: Operators, door: Option<Door>) -> Arc<Api> {
+        Arc::new(Api { shared, operators, door })
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
         &*self.shared.parts.store
     }
 
-    fn board(&self) -> &Board {
+    pub(crate) fn board(&self) -> &Board {
         &self.shared.board
     }
 
     /// What is known of the scope; a problem before the store first answered.
-    fn scope(&self) -> Result<Scope, Problem> {
+    pub(crate) fn scope(&self) -> Result<Scope, Problem> {
         let starting = || Problem::unavailable("starting", "the flags were not read from the store yet");
         self.board().scope().ok_or_else(starting)
     }
 
     /// The declaration of a breaker whose key has as many values as it should.
-    fn declaration(&self, id: &BreakerId) -> Result<Declaration, Problem> {
+    pub(crate) fn declaration(&self, id: &BreakerId) -> Result<Declaration, Problem> {
         let undeclared = |detail: String| Problem::not_found("undeclared", detail);
         let declaration = self.shared.breakers().declaration(id).cloned();
         let declaration =
@@ -145,7 +151,7 @@ fn tagged(version: &str, answer: impl IntoResponse) -> Response {
 }
 
 /// The query of a request; one that is not known is a mistake.
-struct Asked<T>(T);
+pub(crate) struct Asked<T>(pub(crate) T);
 
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
@@ -157,7 +163,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Ask
 }
 
 /// The body of a request, as JSON.
-struct Body<T>(T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -169,7 +175,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
 }
 
 /// The breaker that a path names, as a person or a program spells it.
-struct Named(BreakerId);
+pub(crate) struct Named(pub(crate) BreakerId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Problem;
@@ -211,7 +217,7 @@ async fn finish(request: Request, next: Next) -> Response {
 }
 
 /// The id that a proxy has given, if it is plain; otherwise a new one.
-fn request_id(headers: &HeaderMap) -> String {
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let given = given.filter(|id| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(plain));

@@ -11,6 +11,7 @@ use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
 use crate::metrics;
+use crate::pulse::Kind;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
@@ -22,7 +23,6 @@ use cutout_core::webhook::{self, VerifyError};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -69,6 +69,13 @@ impl Message {
         }
     }
 
+    fn kind(&self) -> Kind {
+        match self {
+            Message::Callback(callback) if callback.reason == Reason::Notification => Kind::Notification,
+            Message::Callback(_) | Message::Inventory(_) => Kind::Reconcile,
+        }
+    }
+
     fn monitor_id(&self) -> Option<u64> {
         match self {
             Message::Callback(callback) => Some(callback.monitor_id),
@@ -77,18 +84,10 @@ impl Message {
     }
 
     /// How it is named in logs and metrics.
-    fn kind(&self) -> &'static str {
+    fn form(&self) -> &'static str {
         match self {
             Message::Callback(_) => "callback",
             Message::Inventory(_) => "inventory",
-        }
-    }
-
-    /// Whether a scheduled run has sent it.
-    fn is_reconcile(&self) -> bool {
-        match self {
-            Message::Callback(callback) => callback.reason == Reason::Reconcile,
-            Message::Inventory(_) => true,
         }
     }
 }
@@ -174,15 +173,13 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
     };
     match applied {
         Ok(applied) => {
-            metrics::applied(message.kind(), COMMITTED, believed.elapsed());
-            if message.is_reconcile() {
-                shared.reconciled_ms.store(shared.clock.now_ms(), Relaxed);
-            }
+            metrics::applied(message.form(), COMMITTED, believed.elapsed());
+            shared.pulse.heard(message.kind(), shared.clock.now_ms());
             accept(&applied, &message, started)
         }
         Err(error) => {
             let refusal = Refusal::NotApplied(error);
-            metrics::applied(message.kind(), refusal.result(), believed.elapsed());
+            metrics::applied(message.form(), refusal.result(), believed.elapsed());
             turn_away(&refusal, Some(&message), started)
         }
     }
@@ -225,7 +222,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
     let Applied { applied, changed, unkeyed, refused } = applied;
-    metrics::callback(message.kind(), COMMITTED);
+    metrics::callback(message.form(), COMMITTED);
     metrics::unkeyed(unkeyed.len());
     refused.iter().for_each(|id| metrics::key_refused(id.name()));
     if let Some(first) = refused.first() {
@@ -253,13 +250,13 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
         // One reason shows what is wrong; thousands of groups would all have the same.
         unkeyed_first = unkeyed.first(),
         "{}",
-        message.kind()
+        message.form()
     );
     Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
 }
 
 fn turn_away(refusal: &Refusal, message: Option<&Message>, started: Instant) -> Response {
-    metrics::callback(message.map_or("unknown", Message::kind), refusal.result());
+    metrics::callback(message.map_or("unknown", Message::form), refusal.result());
     let monitor_id = message.and_then(Message::monitor_id);
     let (status, text) = refusal.answer();
     let (ms, error) = (ms_since(started), Chain(refusal));

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod metrics;
 pub mod notify;
 pub mod operators;
+pub mod page;
 pub mod reload;
 pub mod serve;
 pub mod settings;
@@ -38,6 +39,7 @@ mod nearest;
 mod order;
 mod people;
 mod probes;
+mod pulse;
 mod sweep;
 mod term;
 mod timers;
@@ -50,8 +52,8 @@ use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -63,6 +65,7 @@ pub use metrics::{Exposition, ExpositionError};
 pub use notify::Destination;
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
+pub use page::Page;
 pub use reload::Reloaded;
 pub use serve::{Limits, serve};
 pub use settings::Settings;
@@ -124,12 +127,12 @@ struct Shared {
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
-    /// When something of a scheduled run was last taken here, or the start; Unix milliseconds of this machine's clock.
-    reconciled_ms: AtomicI64,
     /// The places for streams of the API.
     streams: Arc<Semaphore>,
     /// Whether streams are to end.
     closing: watch::Sender<bool>,
+    /// When this instance last heard of what feeds it.
+    pulse: pulse::Pulse,
     /// This machine's clock.
     clock: LocalClock,
 }
@@ -166,7 +169,7 @@ impl Service {
         let (durable, people) = (Mutex::default(), people::People::default());
         let board = board::Board::new(clock.clone());
         let (closing, streams) = (watch::Sender::new(false), Arc::new(Semaphore::new(api::STREAMS_MAX)));
-        let reconciled_ms = AtomicI64::new(clock.now_ms());
+        let pulse = pulse::Pulse::new(clock.now_ms());
         let Parts { store, breakers, secrets, public_url } = parts;
         let (parts, in_use) =
             (Fixed { store, secrets, public_url }, reload::InUse::new(breakers, clock.now_ms()));
@@ -179,9 +182,9 @@ impl Service {
                 durable,
                 people,
                 board,
-                reconciled_ms,
                 streams,
                 closing,
+                pulse,
                 clock,
             }),
         }
@@ -203,7 +206,13 @@ impl Service {
     /// The operators' API under `/v1`, for these operators alone: to be nested or merged beside the rest, or served on an
     /// address of its own. It shows what [`Service::run`] follows.
     pub fn api(&self, operators: Operators) -> Router {
-        api::router(self.shared.clone(), operators)
+        api::router(api::Api::new(self.shared.clone(), operators, None))
+    }
+
+    /// The operators' page at `/`, and the API beside it: what [`Service::api`] gives, and what people see and do in a browser.
+    /// Who mounts it at another path says so in `page`.
+    pub fn page(&self, operators: Operators, page: Page) -> Router {
+        page::router(self.shared.clone(), operators, page)
     }
 
     /// Puts other breakers in the place of those at work: every flag then says what they mean. What has mistakes, and what has a lower

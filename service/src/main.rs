@@ -64,7 +64,9 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(listen = %listener.local_addr()?, "listening");
     let operators = match settings.operators {
-        Some(OperatorsAt { listen, operators }) => Some((listen_for_operators(listen).await?, operators)),
+        Some(OperatorsAt { listen, operators, page }) => {
+            Some((listen_for_operators(listen).await?, operators, page))
+        }
         None => None,
     };
     let metrics = match settings.metrics_listen {
@@ -76,8 +78,8 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let router = service.parting(service.router().merge(service.probes()));
     let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
     let operators = async {
-        if let Some((listener, operators)) = operators {
-            let router = service.parting(service.api(operators));
+        if let Some((listener, operators, page)) = operators {
+            let router = service.parting(service.page(operators, page));
             serve(listener, router, Limits::default(), ended(stopped)).await;
         }
     };

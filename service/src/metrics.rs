@@ -6,6 +6,7 @@
 //! [`Exposition`] is the binary's recorder, with `/metrics` on it. Left out: what the store and its follower count (`cutout-flags`).
 
 use crate::Shared;
+use crate::pulse::Kind as Heard;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -298,7 +299,7 @@ impl Name {
 /// Measures what is not counted as it happens. Names that are not declared are left out: labels are declared names.
 pub(crate) fn measure(shared: &Shared) {
     let now_ms = shared.clock.now_ms();
-    gauge!(RECONCILE_AGE).set(seconds(now_ms.saturating_sub(shared.reconciled_ms.load(Relaxed))));
+    gauge!(RECONCILE_AGE).set(seconds(shared.pulse.silent_ms(Heard::Reconcile, now_ms)));
     gauge!(READY).set(f64::from(u8::from(shared.declared.load(Relaxed))));
     gauge!(STREAMS).set(shared.streams_open() as f64);
     let breakers = shared.breakers();

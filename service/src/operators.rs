@@ -17,6 +17,8 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 pub const TOKEN_MIN_BYTES: usize = 22;
 /// The longest token that is looked at, bytes.
 pub const TOKEN_MAX_BYTES: usize = 512;
+/// How much of its hash names a token where the token itself must not stand, bytes.
+const TICKET_BYTES: usize = 16;
 /// The longest name of an operator, bytes.
 pub const NAME_MAX_BYTES: usize = 100;
 /// How many operators there may be.
@@ -52,6 +54,25 @@ pub struct Operators {
 struct Entry {
     token_sha256: [u8; 32],
     operator: Operator,
+}
+
+/// Names a token without telling it, or its hash: what a page's session holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket(pub(crate) [u8; TICKET_BYTES]);
+
+impl Entry {
+    fn ticket(&self) -> Ticket {
+        let digest = Sha256::new().chain_update(b"cutout ticket").chain_update(self.token_sha256).finalize();
+        let mut ticket = [0; TICKET_BYTES];
+        ticket.copy_from_slice(&digest[..TICKET_BYTES]);
+        Ticket(ticket)
+    }
+
+    /// Who it is at `now`, unless the time is over.
+    fn at(&self, now: Timestamp) -> Result<&Operator, TokenError> {
+        let is_over = self.operator.expires_at.is_some_and(|expires_at| now >= expires_at);
+        if is_over { Err(TokenError::Expired) } else { Ok(&self.operator) }
+    }
 }
 
 /// Why a token is not accepted.
@@ -97,6 +118,22 @@ impl Operators {
     /// # Errors
     /// [`TokenError`]
     pub fn bearer(&self, token: &[u8], now: Timestamp) -> Result<&Operator, TokenError> {
+        self.entry_of(token)?.at(now)
+    }
+
+    /// What names this token, if somebody bears it at `now`.
+    pub(crate) fn ticket(&self, token: &[u8], now: Timestamp) -> Result<(Ticket, &Operator), TokenError> {
+        let entry = self.entry_of(token)?;
+        Ok((entry.ticket(), entry.at(now)?))
+    }
+
+    /// Who bears at `now` the token that was named so: nobody once it is not among the settings any more.
+    pub(crate) fn holder(&self, ticket: &Ticket, now: Timestamp) -> Result<&Operator, TokenError> {
+        let entry = self.entries.iter().find(|entry| entry.ticket() == *ticket);
+        entry.ok_or(TokenError::Unknown)?.at(now)
+    }
+
+    fn entry_of(&self, token: &[u8]) -> Result<&Entry, TokenError> {
         if !(TOKEN_MIN_BYTES..=TOKEN_MAX_BYTES).contains(&token.len()) {
             return Err(TokenError::Length);
         }
@@ -108,9 +145,7 @@ impl Operators {
             found |= same;
         }
         let entry = usize::try_from(at).ok().and_then(|at| self.entries.get(at));
-        let entry = entry.filter(|_| bool::from(found)).ok_or(TokenError::Unknown)?;
-        let is_over = entry.operator.expires_at.is_some_and(|expires_at| now >= expires_at);
-        if is_over { Err(TokenError::Expired) } else { Ok(&entry.operator) }
+        entry.filter(|_| bool::from(found)).ok_or(TokenError::Unknown)
     }
 
     /// How many there are.

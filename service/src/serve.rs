@@ -10,9 +10,10 @@ mod crowd;
 
 use crate::Shared;
 use crate::chain::Chain;
-use axum::Router;
-use axum::middleware::map_response;
+use axum::extract::ConnectInfo;
+use axum::middleware::{AddExtension, map_response};
 use axum::response::Response;
+use axum::{Extension, Router};
 use crowd::{Crowd, Place};
 use futures_util::FutureExt;
 use http::{HeaderValue, header};
@@ -22,11 +23,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::future::{Future, ready};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tower::Layer;
 
 /// How long a client may take for its headers, and stay without a request.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +117,7 @@ fn connection(
     place: Place,
 ) -> impl Future<Output = ()> + use<> {
     let place = Arc::new(place);
-    let (routes, asked) = (TowerToHyperService::new(router), place.clone());
+    let (routes, asked) = (TowerToHyperService::new(from_peer(&stream, router)), place.clone());
     let service = service_fn(move |request| {
         let (at_work, answer) = (asked.begin(), routes.call(request));
         async move {
@@ -152,6 +155,13 @@ pub(crate) fn parting(router: Router, shared: Arc<Shared>) -> Router {
         }
         ready(response)
     }))
+}
+
+/// The router as it serves one connection: requests tell whose it is.
+fn from_peer(stream: &TcpStream, router: Router) -> AddExtension<Router, ConnectInfo<SocketAddr>> {
+    // One that has gone already is nobody's, and nobody hears the answer.
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Extension(ConnectInfo(stream.peer_addr().unwrap_or(nobody))).layer(router)
 }
 
 /// The next connection, however often accepting fails.

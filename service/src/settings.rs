@@ -8,6 +8,7 @@ use crate::breakers::{self, Breakers};
 use crate::chain::Chain;
 use crate::notify::{Destination, destination};
 use crate::operators::Operators;
+use crate::page::{Page, Proxy, SessionSecret};
 use crate::{Parts, duration, nearest};
 use cutout_core::Problems;
 use cutout_core::webhook::Secret;
@@ -23,15 +24,19 @@ const LISTEN: &str = "CUTOUT_LISTEN";
 const REDIS_URL: &str = "CUTOUT_REDIS_URL";
 const SCOPE: &str = "CUTOUT_SCOPE";
 const BREAKERS: &str = "CUTOUT_BREAKERS";
+const SESSION_SECRETS: &str = "CUTOUT_SESSION_SECRETS";
 const SIGNING_SECRETS: &str = "CUTOUT_SIGNING_SECRETS";
 const PUBLIC_URL: &str = "CUTOUT_PUBLIC_URL";
 const OPERATORS: &str = "CUTOUT_OPERATORS";
+const OPERATORS_HEADER: &str = "CUTOUT_OPERATORS_HEADER";
+const OPERATORS_HEADER_FROM: &str = "CUTOUT_OPERATORS_HEADER_FROM";
+const OPERATORS_HEADER_ROLES: &str = "CUTOUT_OPERATORS_HEADER_ROLES";
 const OPERATORS_LISTEN: &str = "CUTOUT_OPERATORS_LISTEN";
 const METRICS_LISTEN: &str = "CUTOUT_METRICS_LISTEN";
 const DRAIN: &str = "CUTOUT_DRAIN";
 const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
 const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 16] = [
     AUDIT_AGE,
     AUDIT_ENTRIES,
     BREAKERS,
@@ -39,10 +44,14 @@ const KNOWN: [&str; 12] = [
     LISTEN,
     METRICS_LISTEN,
     OPERATORS,
+    OPERATORS_HEADER,
+    OPERATORS_HEADER_FROM,
+    OPERATORS_HEADER_ROLES,
     OPERATORS_LISTEN,
     PUBLIC_URL,
     REDIS_URL,
     SCOPE,
+    SESSION_SECRETS,
     SIGNING_SECRETS,
 ];
 const PREFIX: &str = "CUTOUT_";
@@ -93,6 +102,8 @@ pub struct OperatorsAt {
     pub listen: SocketAddr,
     /// Who may use it.
     pub operators: Operators,
+    /// How people come in by a browser.
+    pub page: Page,
 }
 
 /// Reads a file; [`std::fs::read_to_string`] in the binary.
@@ -175,20 +186,23 @@ impl<'a> Reader<'a> {
 
     fn operators(&mut self, callbacks: SocketAddr) -> Option<OperatorsAt> {
         let listen = self.address(OPERATORS_LISTEN, "127.0.0.1:8081");
-        let Some(text) = self.get(OPERATORS) else {
-            if self.get(OPERATORS_LISTEN).is_some() {
-                self.problems
-                    .note(format!("{OPERATORS_LISTEN} is set and {OPERATORS} is not: nobody may use it"));
+        let page = Page { proxy: self.proxy(), session_secrets: self.session_secrets(), ..Page::default() };
+        let text = self.get(OPERATORS);
+        if text.is_none() && page.proxy.is_none() {
+            for name in [OPERATORS_LISTEN, SESSION_SECRETS] {
+                if self.get(name).is_some() {
+                    self.problems.note(format!("{name} is set and {OPERATORS} is not: nobody may use it"));
+                }
             }
             return None;
-        };
+        }
         let listen = listen.unwrap_or(OPERATORS_LISTEN_DEFAULT);
         if listen == callbacks && listen.port() != 0 {
             self.problems
                 .note(format!("{OPERATORS_LISTEN} and {LISTEN} are both {listen}: they are two listeners"));
         }
-        match Operators::parse(OPERATORS, text) {
-            Ok(operators) => Some(OperatorsAt { listen, operators }),
+        match text.map_or_else(|| Ok(Operators::default()), |text| Operators::parse(OPERATORS, text)) {
+            Ok(operators) => Some(OperatorsAt { listen, operators, page }),
             Err(problems) => {
                 self.problems.extend(problems);
                 None
@@ -225,6 +239,36 @@ impl<'a> Reader<'a> {
                 Duration::ZERO
             }
         }
+    }
+
+    /// What sessions of the page are signed with.
+    fn session_secrets(&mut self) -> Vec<SessionSecret> {
+        let mut secrets = Vec::new();
+        let texts = self.get(SESSION_SECRETS).into_iter().flat_map(|all| all.split(','));
+        for (place, text) in texts.enumerate() {
+            match text.trim().parse() {
+                Ok(secret) => secrets.push(secret),
+                Err(error) => {
+                    self.problems.note(format!("{SESSION_SECRETS}, entry {}: {error}", place + 1));
+                }
+            }
+        }
+        secrets
+    }
+
+    /// A proxy that says who somebody is: all three settings, or none.
+    fn proxy(&mut self) -> Option<Proxy> {
+        let names = [OPERATORS_HEADER, OPERATORS_HEADER_FROM, OPERATORS_HEADER_ROLES];
+        let set = names.map(|name| self.get(name));
+        let [Some(header), Some(from), Some(roles)] = set else {
+            if set.iter().any(Option::is_some) {
+                let all = names.join(", ");
+                self.problems.note(format!("{all} belong together: set all three, or none"));
+            }
+            return None;
+        };
+        let read = Proxy::parse((names[0], header), (names[1], from), (names[2], roles));
+        read.map_err(|problems| self.problems.extend(problems)).ok()
     }
 
     fn audit(&mut self) -> AuditKept {

@@ -1,6 +1,6 @@
 //! Who may: nothing but health answers without a token, and who may look may not decide.
 
-use crate::rig::{Kept, Rig, Who, answer, with_body};
+use cutout_tests::rig::{Kept, Rig, Who, answer, with_body};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,7 +23,8 @@ async fn nothing_answers_without_a_token_but_health_on_the_other_address() {
     let mut asked = operations(&description);
     assert!(asked.len() >= 14, "{asked:?}");
     asked.extend(
-        ["/", "/v1", "/v1/", "/v1/none", "/healthz", "/metrics"].map(|path| (Method::GET, path.to_owned())),
+        ["/v1", "/v1/", "/v1/none", "/healthz", "/metrics", "/no-such-page"]
+            .map(|path| (Method::GET, path.to_owned())),
     );
     asked.push((Method::POST, "/v1/breakers".to_owned()));
     for (method, path) in asked {

@@ -1,6 +1,6 @@
 //! What people decide: overrides with a reason and an end, and that two operators do not undo each other unseen.
 
-use crate::rig::{Answer, Kept, MONITOR, Rig, Who, answer, on_each_store, until, with_body};
+use cutout_tests::rig::{Answer, Kept, MONITOR, Rig, Who, answer, on_each_store, until, with_body};
 use jiff::{Timestamp, ToSpan};
 use reqwest::Method;
 use serde_json::{Value, json};

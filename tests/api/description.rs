@@ -1,7 +1,6 @@
 //! The description of the API tells what is there: every operation, and nothing that is not; and the API can be mounted.
 
 use crate::access::operations;
-use crate::rig::{Kept, Rig, Who, answer};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -9,6 +8,7 @@ use axum::routing::get;
 use cutout_flags::MemoryStore;
 use cutout_service::{Breakers, Operators, Parts, Service};
 use cutout_tests::canary;
+use cutout_tests::rig::{Kept, Rig, Who, answer};
 use reqwest::Method;
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ async fn a_team_nests_or_merges_the_api_beside_its_own_routes() {
     };
     for (app, prefix) in [(merged, ""), (nested, "/cutout")] {
         let status = format!("{prefix}/v1/status");
-        crate::rig::until("the API answers", async || {
+        cutout_tests::rig::until("the API answers", async || {
             ask(&app, &status, Some(canary::VIEWER_TOKEN)).await.0 == 200
         })
         .await;

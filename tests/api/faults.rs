@@ -1,7 +1,7 @@
 //! Faults that people inject: with a reason, an end and limits; seen by callers; and gone by themselves.
 
-use crate::rig::{Answer, Kept, Rig, Who, answer, on_each_store, until, with_body};
 use cutout::{CallError, Client, Lane, Upstream};
+use cutout_tests::rig::{Answer, Kept, Rig, Who, answer, on_each_store, until, with_body};
 use jiff::{Timestamp, ToSpan};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Who did what, and what changed by itself: pages, one breaker's, all as JSON Lines, and how long it is kept.
 
-use crate::rig::{EVENT_URL, Kept, MONITOR, MONITOR_URL, Rig, Who, on_each_store};
+use cutout_tests::rig::{EVENT_URL, Kept, MONITOR, MONITOR_URL, Rig, Who, on_each_store};
 use serde_json::{Value, json};
 
 on_each_store!(

@@ -1,7 +1,7 @@
 //! Changes as they happen: in order, once, going on after a break at any instance, and ending when they should.
 
-use crate::rig::{DEADLINE, Instance, Kept, MONITOR, Rig, Who, on_each_store};
 use cutout_tests::canary;
+use cutout_tests::rig::{DEADLINE, Instance, Kept, MONITOR, Rig, Who, on_each_store};
 use jiff::{Timestamp, ToSpan};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ async fn who_follows_a_store_that_lost_its_data_is_told_to_start_over() {
     // The loss itself is told, and with the next change the new epoch.
     let mut after = stream.next_of("reset").await;
     let answers = async || rig.get(Who::Vic, "/v1/pause").await.status == 200;
-    crate::rig::until("the store answers again", answers).await;
+    cutout_tests::rig::until("the store answers again", answers).await;
     rig.say(MONITOR, &[("0002", "Alert")]).await;
     while after.data["epoch"] == before.data["epoch"] {
         after = stream.next_of("reset").await;
@@ -192,7 +192,7 @@ async fn there_are_so_many_streams_and_no_more() {
     }
     assert_eq!(rig.get(Who::Vic, "/v1/status").await.status, 200, "everything else is answered");
     streams.clear();
-    crate::rig::until("a place is free again", async || {
+    cutout_tests::rig::until("a place is free again", async || {
         rig.get(Who::Vic, "/v1/history/export").await.status == 200
     })
     .await;

@@ -9,5 +9,4 @@ mod faults;
 mod history;
 mod live;
 mod reading;
-mod rig;
 mod storm;

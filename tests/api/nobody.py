@@ -22,7 +22,7 @@ def status_of(method, url, headers):
 
 def main(description, base):
     with open(description, encoding="utf-8") as file:
-        paths = list(json.load(file)["paths"]) + ["/", "/v1", "/v1/none", "/v1/openapi.json"]
+        paths = list(json.load(file)["paths"]) + ["/none", "/v1", "/v1/none", "/v1/openapi.json"]
     asked = 0
     for path in paths:
         url = base + path.replace("{id}", "bank-charge/0001")

@@ -1,6 +1,6 @@
 //! What there is: the list with its filters and pages, one breaker with what stands behind it, what is held.
 
-use crate::rig::{EVENT_URL, Kept, MONITOR, MONITOR_URL, Rig, Who, on_each_store, until};
+use cutout_tests::rig::{EVENT_URL, Kept, MONITOR, MONITOR_URL, Rig, Who, on_each_store, until};
 use serde_json::{Value, json};
 
 on_each_store!(

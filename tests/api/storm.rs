@@ -1,6 +1,6 @@
 //! Two operators and a storm of callbacks at once, over two instances: nothing lost, nobody undone unseen.
 
-use crate::rig::{Instance, Kept, MONITOR, Rig, Who, answer, callback_at, with_body};
+use cutout_tests::rig::{Instance, Kept, MONITOR, Rig, Who, answer, callback_at, with_body};
 use jiff::{Timestamp, ToSpan};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ so what its queue holds is handed to the compiled `bootstrap`, in the environmen
 What the emulator does not do is not tested here: it enforces no policy of topics, queues, keys and roles. Those are
 judged as text.
 
-Usage: deploy.py BOOTSTRAP DEPLOYED_BIN LOG_FILE
+Usage: deploy.py BOOTSTRAP DEPLOYED_BIN CUTOUT LOG_FILE
 """
 
 import base64
@@ -367,8 +367,9 @@ def judge_by_queue(aws, stack, function):
     check(tries == 5 and held(aws, queue) == 0 and held(aws, dead) == 1, f"dead letters after {tries} tries")
     letter = aws.sqs.receive_message(QueueUrl=dead)["Messages"][0]
     check(json.loads(letter["Body"])["Message"] == text, "the dead letter is the notification")
-    aws.sqs.delete_message(QueueUrl=dead, ReceiptHandle=letter["ReceiptHandle"])
+    aws.sqs.change_message_visibility(QueueUrl=dead, ReceiptHandle=letter["ReceiptHandle"], VisibilityTimeout=0)
     print("ok: what a service refuses five times ends with the dead letters, whole")
+    judge_redrive(aws, stack, function, mapping, text)
 
     # A larger batch than the template's, as somebody may set it: only what failed stays.
     for message in [text, "circuit-breaker-callback: https://service-a.example.internal/", "no directive"]:
@@ -382,6 +383,45 @@ def judge_by_queue(aws, stack, function):
     check(messages[0]["MessageId"] == failed[0]["itemIdentifier"] and held(aws, queue) == 1, "it alone comes again")
     settle(aws, queue, messages, {"answer": None})
     print("ok: of a batch only the message that failed comes again")
+
+
+def redrive(aws, *arguments, **variables):
+    """`cutout redrive`: how it ended, and what it printed."""
+    environment = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    environment.update(AWS_ENDPOINT_URL=aws.url, **variables)
+    ended = subprocess.run(
+        [CUTOUT, "redrive", *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def judge_redrive(aws, stack, function, mapping, text):
+    """The dead letter is shown, and nothing moves; then it goes back, and through the function."""
+    queue, dead = stack.physical["Queue"], stack.physical["DeadLetterQueue"]
+    name = dead.rsplit("/", 1)[-1]
+    code, told = redrive(aws, "--queue", name)
+    check(code == 0 and "1 messages" in told and "monitor 7300001" in told and "nothing was sent" in told, f"the dry run: {told}")
+    check(queue.rsplit("/", 1)[-1] in told, f"it finds the way back: {told}")
+    check(held(aws, dead) == 1 and held(aws, queue) == 0, "the dry run moves nothing")
+    code, told = redrive(aws, "--queue", queue.rsplit("/", 1)[-1])
+    check(code == 2 and "no queue sends its dead letters there" in told, f"a queue that is none of dead letters: {code} {told}")
+    code, told = redrive(aws, "--queue", "no-such-queue")
+    check(code == 1 and "does not exist" in told, f"no such queue: {code} {told}")
+    code, told = redrive(aws, "--queue", name, AWS_ACCESS_KEY_ID="")
+    check(code == 2 and "AWS_ACCESS_KEY_ID" in told, f"no credentials: {code} {told}")
+    check("testing" not in told, "no key is shown")
+
+    code, told = redrive(aws, "--queue", name, "--go")
+    check(code == 0 and "1 sent, 0 failed" in told, f"it is sent: {code} {told}")
+    check(held(aws, dead) == 0 and held(aws, queue) == 1, "it is back in the queue, and in the dead letters no more")
+    messages, event = batch(aws, mapping, queue)
+    outcome = function.handle(event)
+    check(outcome.get("answer", "") is None and len(outcome["callbacks"]) == 1, f"it is delivered: {outcome}")
+    check(json.loads(messages[0]["Body"])["Message"] == text, "it is whole")
+    settle(aws, queue, messages, outcome)
+    code, told = redrive(aws, "--queue", name, "--go")
+    check(code == 0 and "0 sent, 0 failed" in told, f"an empty queue: {code} {told}")
+    print("ok: a dead letter is shown, sent back and delivered by cutout redrive")
 
 
 def judge_direct(aws, stack):
@@ -451,7 +491,8 @@ def judge_policies(stack):
 
 
 def main():
-    bootstrap, deployed_bin, log_path = sys.argv[1:]
+    global CUTOUT
+    bootstrap, deployed_bin, CUTOUT, log_path = sys.argv[1:]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,8 +1,10 @@
 //! From the service's commit to the last of N processes refusing, beside bare followers that only note what arrives:
 //! `XREAD BLOCK` on a stream, and pub/sub. All on one private Redis, in turns. `tests/bench flip`.
 //!
-//! A client counts as refusing when its listener is told, at which moment `admit()` refuses; that is a task more than the
-//! bare followers have. Prints also what forced reconnects do: every connection is cut again and again while flags flip.
+//! From the moment before `Store::commit` is called: what the service reads and decides before that is not in it. A client
+//! counts as refusing when its listener is told, at which moment `admit()` refuses; that is a task more than the bare
+//! followers have. The fourth kind is bare subscribers of the very commit: what they take is the commit, what Cutout takes more
+//! is its follower. Prints also what forced reconnects do: every connection is cut again and again while flags flip.
 //! Left out: the network, which is loopback here, and other processes: all followers share one runtime on this machine.
 
 // A figure that cannot be had ends the bench, and says so.
@@ -36,7 +38,7 @@ const RECONNECTING: usize = 100;
 const RECONNECT_FLIPS: usize = 100;
 
 /// The kinds in the order of the columns.
-const KINDS: [&str; 3] = ["cutout", "XREAD BLOCK", "pub/sub"];
+const KINDS: [&str; 4] = ["cutout", "XREAD BLOCK", "pub/sub", "commit heard"];
 
 fn main() {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(measure());
@@ -47,14 +49,15 @@ async fn measure() {
     println!("{:>6} {:<14} {:>8} {:>8} {:>12} {:>12}", "N", "", "p50", "p99", "p50 ratio", "p99 ratio");
     let redis = RedisServer::start();
     for (size, flips, blocks) in SIZES {
-        let mut taken: [Vec<f64>; 3] = Default::default();
+        let mut taken: [Vec<f64>; KINDS.len()] = Default::default();
         for block in 0..blocks {
             for place in 0..KINDS.len() {
                 let kind = (place + block) % KINDS.len();
                 taken[kind].extend(match kind {
                     0 => cutout_block(&redis, size, flips).await,
                     1 => bare_block(&redis, size, flips, Bare::Stream).await,
-                    _ => bare_block(&redis, size, flips, Bare::PubSub).await,
+                    2 => bare_block(&redis, size, flips, Bare::PubSub).await,
+                    _ => heard_block(&redis, size, flips).await,
                 });
             }
         }
@@ -129,12 +132,7 @@ async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) 
     let followers = (0..size).map(|_| async {
         match kind {
             Bare::Stream => Follower::Stream(connection(redis).await),
-            Bare::PubSub => {
-                let client = redis::Client::open(redis.url()).unwrap();
-                let mut pubsub = client.get_async_pubsub().await.unwrap();
-                pubsub.subscribe("bare").await.unwrap();
-                Follower::PubSub(pubsub)
-            }
+            Bare::PubSub => subscriber(redis, "bare").await,
         }
     });
     for follower in join_all(followers).await {
@@ -157,6 +155,33 @@ async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) 
         taken.push(last_of(&mut all_seen, size, started).await);
     }
     taken
+}
+
+/// The real commit, heard by bare subscribers of its channel.
+async fn heard_block(redis: &RedisServer, size: usize, flips: usize) -> Vec<f64> {
+    flush(redis).await;
+    let mut flipper = Flipper::new(&redis.url()).await;
+    let channel: String = connection(redis).await.hget("cutout:{default}:meta", "channel").await.unwrap();
+    let (seen, mut all_seen) = mpsc::unbounded_channel();
+    let mut following = JoinSet::new();
+    for follower in join_all((0..size).map(|_| subscriber(redis, &channel))).await {
+        following.spawn(follow(follower, seen.clone()));
+    }
+    let mut taken = Vec::with_capacity(flips);
+    for flip in 0..flips {
+        sleep(PAUSE).await;
+        let started = Instant::now();
+        assert!(flipper.try_set(to(flip)).await.unwrap());
+        taken.push(last_of(&mut all_seen, size, started).await);
+    }
+    taken
+}
+
+async fn subscriber(redis: &RedisServer, channel: &str) -> Follower {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut pubsub = client.get_async_pubsub().await.unwrap();
+    pubsub.subscribe(channel).await.unwrap();
+    Follower::PubSub(pubsub)
 }
 
 enum Follower {
@@ -223,14 +248,11 @@ async fn reconnects() {
             let mut cutter = connection(&redis).await;
             let mut count = 0;
             for _ in 0..3 {
-                let kill = redis::cmd("CLIENT")
-                    .arg("KILL")
-                    .arg("TYPE")
-                    .arg("normal")
-                    .arg("SKIPME")
-                    .arg("yes")
-                    .to_owned();
-                count += kill.query_async::<usize>(&mut cutter).await.unwrap();
+                for kind in ["normal", "pubsub"] {
+                    let mut kill = redis::cmd("CLIENT");
+                    kill.arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes");
+                    count += kill.query_async::<usize>(&mut cutter).await.unwrap();
+                }
                 sleep(Duration::from_millis(fastrand_ms())).await;
             }
             count

@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod dispatch;
+mod document;
+mod operators;
+
 use cutout_tests::binaries::binary;
 use cutout_tests::process::{PATIENCE, Program};
 use cutout_tests::redis::RedisServer;

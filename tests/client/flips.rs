@@ -11,8 +11,11 @@ const FLIPS: usize = 6;
 /// Cuts every connection but its own.
 fn cut_all(redis: &RedisServer) -> usize {
     let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-    let mut kill = redis::cmd("CLIENT");
-    kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").query(&mut connection).unwrap()
+    let mut kill = |kind: &str| -> usize {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes").query(&mut connection).unwrap()
+    };
+    kill("normal") + kill("pubsub")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The pollers of docs/redis.md, as they stand there, against a real Redis: they let through what the Rust client would.
+//! The pollers of docs/redis.md, as they stand there and with the rights that stand there, against a real Redis: they let through what the Rust client would.
 //!
 //! `tests/run` installs what they need, from the lock files beside this, below `target/pollers`.
 
@@ -8,7 +8,7 @@ use cutout_core::flag::{ALL_PPM, ForcedUntil, Next, Ramp};
 use cutout_core::{Flag, Forced, Mode, OnStale, State};
 use cutout_tests::flips::{Flipper, ID};
 use cutout_tests::process::PATIENCE;
-use cutout_tests::redis::RedisServer;
+use cutout_tests::redis::{RedisServer, documented_users, url_of};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -150,7 +150,8 @@ fn flags() -> Vec<Flag> {
 
 async fn lets_through_what_the_client_does(language: &Language) {
     let mut redis = RedisServer::start();
-    let mut poller = Poller::start(language, &redis.url());
+    documented_users(&redis);
+    let mut poller = Poller::start(language, &url_of(&redis, "cutout-poller"));
     assert_eq!(poller.poll(), (vec![1.0; 3], None), "nothing was ever declared");
     let mut flipper = Flipper::new(&redis.url()).await;
     assert_eq!(poller.poll().0, [1.0; 3], "absent under a known epoch is closed");
@@ -165,6 +166,7 @@ async fn lets_through_what_the_client_does(language: &Language) {
     flipper.publish(open()).await;
     assert_eq!(poller.poll().0, [0.0; 3]);
     redis.restart();
+    documented_users(&redis);
     // Nothing persists there: what was known is kept, before the service declares again and after.
     let (mut shares, mut problem) = poller.poll();
     for _ in 0..50 {

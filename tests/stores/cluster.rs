@@ -1,5 +1,6 @@
 //! What only a cluster shows: a slot that moves, and nodes that are missing.
 
+use crate::channel::{subscribed, until};
 use crate::subject::{DEADLINE, Following, Seen, Subject, bank, commit, declare, flag, write};
 use cutout_core::Declared;
 use cutout_core::flag::State::{Closed, Open};
@@ -24,6 +25,7 @@ async fn a_scope_whose_slot_moves_to_another_node_is_followed_there() {
             follower.watcher.until("the change", |seen| seen.state(&bank(1)) == Some(state)).await;
         }
         let before = cluster.owner("default");
+        until(&cluster.nodes[before], "the subscriptions", |owner| subscribed(owner, &term) == 2).await;
         cluster.move_slot("default");
         assert_ne!(cluster.owner("default"), before);
     }

@@ -1,5 +1,6 @@
 //! Which node is asked: the primary alone, behind a name that changes hands and behind sentinels.
 
+use crate::channel::{subscribed, until};
 use crate::subject::{DEADLINE, Following, Seen, bank, commit, declare, flag, write};
 use cutout_core::Declared;
 use cutout_core::flag::State::{Closed, Open};
@@ -256,4 +257,5 @@ async fn a_follower_behind_sentinels_goes_where_they_point_after_the_old_primary
     commit(&*store, &term, write(&bank(1), 1, 2, Some(flag(Closed)))).await;
     following.watcher.until("a change on the new primary", |seen| seen.state(&bank(1)) == Some(Closed)).await;
     assert_eq!(following.watcher.now(Seen::losses), 0);
+    until(&replica, "the subscription there", |replica| subscribed(replica, &term) == 1).await;
 }

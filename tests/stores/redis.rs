@@ -78,9 +78,11 @@ async fn any_program_reads_flags_and_changes_with_plain_commands() {
     );
     assert_eq!(polled, expected);
     let meta: HashMap<String, String> = cmd("HGETALL").arg(META).query_async(&mut plain).await.unwrap();
+    let channel = format!("{CHANGES}:{}", term.epoch.as_str());
     let expected = [
         ("epoch", term.epoch.as_str()),
         ("rev", "1"),
+        ("channel", &channel),
         ("revision", "0"),
         ("declared", r#"{"revision":0,"breakers":{}}"#),
     ];

@@ -17,6 +17,10 @@ pub const SESSION_TOKEN: &str = "canary-secret-session-token";
 pub const SIGNING_SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMQ==";
 /// Another one: `canary-secret-signing-key-number-2`.
 pub const OTHER_SIGNING_SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMg==";
+/// What Datadog's webhook shows to `cutout dispatch`.
+pub const DISPATCH_SECRET: &str = "canary-secret-of-the-dispatch-door-1";
+/// Another one.
+pub const OTHER_DISPATCH_SECRET: &str = "canary-secret-of-the-dispatch-door-2";
 /// A Redis password.
 pub const REDIS_PASSWORD: &str = "canary-secret-redis-password";
 /// An operator's token.

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod process;
 pub mod redis;
+pub mod rig;
 pub mod runtime_api;
 pub mod secret_store;
 pub mod sentinel;

@@ -128,6 +128,18 @@ impl Drop for Program {
     }
 }
 
+/// Waits until something is so.
+///
+/// # Panics
+/// If it is not within [`PATIENCE`].
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it does not come to this: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn collect(stream: impl Read + Send + 'static, lines: &Arc<Lines>, log: Option<&Arc<Mutex<File>>>) {
     let (kept, log) = (Arc::clone(lines), log.cloned());
     let reader = std::thread::spawn(move || {

@@ -2,6 +2,7 @@
 //!
 //! A test that needs Redis fails without `redis-server`; it never passes by being skipped.
 
+use crate::canary::REDIS_PASSWORD;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -218,6 +219,29 @@ impl RedisServer {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
+}
+
+/// Creates the users of docs/redis.md, by the lines that stand there.
+///
+/// # Panics
+/// If there are none, or the server refuses one.
+pub fn documented_users(server: &RedisServer) {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/redis.md");
+    let document = std::fs::read_to_string(document).expect("docs/redis.md");
+    let lines: Vec<&str> = document.lines().filter(|line| line.starts_with("ACL SETUSER ")).collect();
+    assert_eq!(lines.len(), 3, "service, caller and poller");
+    for line in lines {
+        let is_password = |word: &str| word.starts_with('>');
+        let password = format!(">{REDIS_PASSWORD}");
+        let words = line.split(' ').map(|word| if is_password(word) { &password } else { word });
+        let () = server.ask(&words.collect::<Vec<_>>());
+    }
+}
+
+/// The URL of one of [`documented_users`].
+#[must_use]
+pub fn url_of(server: &RedisServer, user: &str) -> String {
+    format!("redis://{user}:{REDIS_PASSWORD}@127.0.0.1:{}", server.port())
 }
 
 impl Drop for RedisServer {

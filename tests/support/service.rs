@@ -66,6 +66,13 @@ impl ServiceProcess {
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1_024
     }
 
+    /// Where operators are served: `CUTOUT_OPERATORS` and `CUTOUT_OPERATORS_LISTEN` must be set.
+    #[must_use]
+    pub fn operators_at(&self) -> SocketAddr {
+        self.program
+            .wait_for("where operators are served", 0, |line| line["operators_listen"].as_str()?.parse().ok())
+    }
+
     /// Everything that it printed since it was last started.
     #[must_use]
     pub fn log(&self) -> String {

@@ -1,4 +1,4 @@
--- Writes what is still at the revision that its writer read. Decides nothing else.
+-- Writes what is still at the revision that its writer read, and publishes the changes. Decides nothing else.
 -- KEYS  meta, flags, changes, breakers, monitors, families, audit
 -- ARGV  epoch, declared revision, how many changes to keep, how many audit entries, the oldest audit entry to keep,
 --       then for each write: the number of its hash in KEYS, field, expected revision, record; the flag's JSON before
@@ -23,6 +23,22 @@ local function standing_rev(breaker)
     return string.match(redis.call('HGET', KEYS[2], breaker) or '', '"rev":(%d+)')
 end
 
+local channel = redis.call('HGET', KEYS[1], 'channel')
+
+-- Tells a change to those who are subscribed. A writer without rights on the channel leaves it to the stream, and says so. The
+-- epoch is in the name because all databases of a server share its channels.
+local function publish(id, breaker, flag)
+    local name = KEYS[3] .. ':' .. ARGV[1]
+    local heard = redis.pcall('PUBLISH', name, id .. '\n' .. breaker .. '\n' .. flag)
+    if type(heard) ~= 'number' then
+        redis.call('HDEL', KEYS[1], 'channel')
+        channel = false
+    elseif channel ~= name then
+        redis.call('HSET', KEYS[1], 'channel', name)
+        channel = name
+    end
+end
+
 local taken, audited, i = {}, false, 6
 while i <= #ARGV do
     local records, field, expected, record = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -41,7 +57,8 @@ while i <= #ARGV do
                 rev = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'rev', 1))
                 local flag = before .. rev .. after
                 redis.call('HSET', KEYS[2], field, flag)
-                redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'breaker', field, 'rev', rev, 'flag', flag)
+                local id = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'breaker', field, 'rev', rev, 'flag', flag)
+                publish(id, field, flag)
             end
         end
         if family ~= '' and expected == '0' then

@@ -36,6 +36,11 @@ impl Shared {
         let asking = self.route.ask(self, RESPONSE_TIMEOUT_MS, request);
         within(REQUEST_TIMEOUT_MS, asking).await.map(|(answer, _)| answer)
     }
+
+    /// The connection in use, opened if need be.
+    pub(super) async fn current(&self) -> Result<Connection, RedisError> {
+        within(CONNECT_TIMEOUT_MS, self.get()).await
+    }
 }
 
 impl Connections for Shared {

@@ -1,7 +1,7 @@
 -- Publishes what a service declares unless a higher revision is declared, sets the epoch if there is none, and gives the
--- epoch and the revision in force.
+-- epoch and the revision in force. Finds out whether changes will be published, so that followers know before the first.
 -- KEYS  meta
--- ARGV  an epoch to set if there is none, the revision, the declarations' JSON
+-- ARGV  an epoch to set if there is none, the revision, the declarations' JSON, how the channel's name begins
 redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1])
 redis.call('HSETNX', KEYS[1], 'rev', '0')
 redis.call('HSETNX', KEYS[1], 'revision', '0')
@@ -12,4 +12,9 @@ if tonumber(revision) <= tonumber(ARGV[2]) then
     end
     revision = ARGV[2]
 end
-return {redis.call('HGET', KEYS[1], 'epoch'), revision}
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local channel = ARGV[4] .. ':' .. epoch
+if redis.call('HGET', KEYS[1], 'channel') ~= channel and type(redis.pcall('PUBLISH', channel, '')) == 'number' then
+    redis.call('HSET', KEYS[1], 'channel', channel)
+end
+return {epoch, revision}

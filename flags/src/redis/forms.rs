@@ -93,6 +93,33 @@ pub(super) fn parse_change(entry: &StreamId) -> Option<Change> {
     Some(Change { published: parse_published(&id, &flag)?, id })
 }
 
+/// Where in a stream an entry stands: ids of entries in their order.
+pub(super) type Place = (u64, u64);
+
+/// The place that an id tells; what is none stands before all others.
+pub(super) fn place(id: &str) -> Place {
+    let (at_ms, number) = id.split_once('-').unwrap_or((id, "0"));
+    (at_ms.parse().unwrap_or(0), number.parse().unwrap_or(0))
+}
+
+/// A message of the channel, in three lines: the id of the stream's entry, the breaker, the flag. Gives the id, and the change, which
+/// is none as in [`parse_change`]. None if it is another kind of message.
+pub(super) fn parse_message(message: &[u8]) -> Option<(&str, impl FnOnce() -> Option<Change>)> {
+    let mut lines = std::str::from_utf8(message).ok()?.splitn(3, '\n');
+    let (id, breaker, flag) = (lines.next()?, lines.next()?, lines.next()?);
+    let change = move || {
+        let id = BreakerId::from_stored(breaker.to_owned());
+        Some(Change { published: parse_published(&id, flag.as_bytes())?, id })
+    };
+    Some((id, change))
+}
+
+/// An entry of the stream as the script publishes it; none if it is not a change.
+pub(super) fn message_of(entry: &StreamId) -> Option<Vec<u8>> {
+    let (breaker, flag): (Vec<u8>, Vec<u8>) = (entry.get("breaker")?, entry.get("flag")?);
+    Some([entry.id.as_bytes(), &breaker, &flag].join(&b'\n'))
+}
+
 /// An entry of the audit stream; none if it is not one, which is told and passed over.
 pub(super) fn parse_audited(entry: &StreamId) -> Option<Audited> {
     let parse = || {
@@ -159,6 +186,22 @@ mod tests {
         ] {
             assert_eq!(parse_published(&id, unreadable), None);
         }
+    }
+
+    #[test]
+    fn a_message_holds_a_place_a_breaker_and_a_flag_in_three_lines() {
+        let flag = r#"{"v":1,"epoch":"e","rev":7,"state":"open","since_ms":1}"#;
+        let message = format!("1795223705000-2\nbank-charge/a b\n{flag}");
+        let (id, change) = parse_message(message.as_bytes()).unwrap();
+        let change = change().unwrap();
+        assert_eq!((id, place(id)), ("1795223705000-2", (1_795_223_705_000, 2)));
+        assert_eq!((change.id, change.published.rev), (BreakerId::new("bank-charge", &["a b"]), 7));
+        assert!(place("9-10") > place("9-9") && place("10-0") > place("9-9") && place("0-0") == place("x"));
+        for other in ["", "1-1", "1-1\nbank"] {
+            assert!(parse_message(other.as_bytes()).is_none(), "{other}");
+        }
+        let (id, unreadable) = parse_message(b"1-1\nbank\n{\"v\":2}").unwrap();
+        assert_eq!((id, unreadable()), ("1-1", None), "it is passed over, and leaves a gap");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether a node is the primary: only its answers are the truth.
 //!
 //! A replica answers reads as well, and after a fail-over it may do so for ever with what it knew then. So the role is asked
-//! beside each request, on the same connection. Who may not ask (`ROLE` is refused) trusts the address.
+//! behind each request, on the same connection. Who may not ask (`ROLE` is refused) trusts the address.
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, make_extension_error};

@@ -8,7 +8,7 @@
 use super::redirect::Moved;
 use super::role::{self, Role};
 use super::url::Start;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError};
 use std::future::Future;
 use std::io;
@@ -42,7 +42,8 @@ struct Learned {
 #[derive(Clone)]
 pub(super) struct Connection {
     redis: MultiplexedConnection,
-    at: ConnectionAddr,
+    /// Where it leads, and by what login.
+    to: Arc<ConnectionInfo>,
     generation: u64,
     use_until: Instant,
     /// Whether the node tells its role to this user.
@@ -94,7 +95,7 @@ impl Route {
         let age_ms = fastrand::u64(CONNECTION_AGE_MAX_MS);
         Ok(Connection {
             redis,
-            at: info.addr().clone(),
+            to: Arc::new(info),
             generation,
             use_until: Instant::now() + Duration::from_millis(age_ms),
             tells_role: Arc::new(AtomicBool::new(true)),
@@ -111,7 +112,7 @@ impl Route {
     fn learn(&self, connection: &Connection, error: &RedisError) -> bool {
         match (Moved::read(error), &self.start) {
             (Some(moved), Start::Host(_)) => {
-                self.turn(connection.generation, Some(moved.from(&connection.at)));
+                self.turn(connection.generation, Some(moved.from(connection.to.addr())));
                 true
             }
             _ => {
@@ -145,8 +146,9 @@ impl Connection {
         &self,
         request: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, RedisError> {
-        // The role goes first, and both go in one trip.
-        let (role, answer) = tokio::join!(self.role(), request(self.redis.clone()));
+        // Both go in one trip. The role goes last: a node answers it when a read that blocked is over, in one packet with what was
+        // read, and not while others still wait for theirs; and it tells what the node was when it answered.
+        let (answer, role) = tokio::join!(request(self.redis.clone()), self.role());
         match answer {
             Ok(_) if role == Role::Other => Err(role::not_primary()),
             answer => answer,
@@ -176,6 +178,13 @@ pub(super) async fn dial(
     let client = Client::open(info)?;
     let redis = client.get_multiplexed_async_connection_with_config(&config).await?;
     Ok((redis, client.get_connection_info().clone()))
+}
+
+/// Subscribes to a channel by a connection of its own, to where another one leads.
+pub(super) async fn subscribe(beside: &Connection, channel: &str) -> Result<PubSubStream, RedisError> {
+    let (mut sink, messages) = Client::open(beside.to.as_ref().clone())?.get_async_pubsub().await?.split();
+    sink.subscribe(channel).await?;
+    Ok(messages)
 }
 
 /// Bounds a request.

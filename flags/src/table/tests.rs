@@ -57,6 +57,22 @@ fn only_what_changed_is_told() {
 }
 
 #[test]
+fn what_is_retracted_goes_with_the_next_snapshot_and_is_no_loss() {
+    let mut table = two_open();
+    assert!(matches!(table.change(change(1, "a", 3, Closed)), Step::Applied(_)));
+    assert!(matches!(table.change(change(3, "a", 4, Open)), Step::Applied(_)));
+    // One snapshot in between may have been taken for one of a replica that lags.
+    assert_eq!(table.snapshot(snapshot("a", 2, &[(1, 1), (2, 2)]), 1), []);
+    table.retract(3);
+    let updates = table.snapshot(snapshot("a", 2, &[(1, 1), (2, 2)]), 2);
+    assert_eq!(updates, [update(1, published("a", 1, Open)), gone(3)]);
+    assert_eq!(table.losses(), 0);
+    assert!(matches!(table.change(change(1, "a", 3, Closed)), Step::Applied(_)), "the true one");
+    table.retract(u64::MAX);
+    assert_eq!(table.change(change(1, "a", 3, Closed)), Step::Stale, "what came before stays");
+}
+
+#[test]
 fn absent_under_the_same_epoch_is_closed() {
     assert_eq!(two_open().snapshot(snapshot("a", 2, &[(1, 1)]), 1), [gone(2)]);
 }

@@ -12,7 +12,6 @@ use super::model::{
 use super::operator::Looker;
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, tagged};
-use crate::order::version_of;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -41,18 +40,18 @@ const HELD_READ_MAX: usize = 500;
 pub(crate) struct ListQuery {
     /// Only those in this state now.
     #[param(inline)]
-    state: Option<StateName>,
+    pub(crate) state: Option<StateName>,
     /// Only those of this name.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Only those of this key, as the list spells it.
-    key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Only those that a person forces, or does not.
-    overridden: Option<bool>,
+    pub(crate) overridden: Option<bool>,
     /// How many on this page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// Those after this one: `next` of the page before.
-    after: Option<String>,
+    pub(crate) after: Option<String>,
 }
 
 impl ListQuery {
@@ -80,6 +79,11 @@ pub(crate) async fn list(
     _who: Looker,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Json<BreakerList>, Problem> {
+    listed(&api, &query).map(Json)
+}
+
+/// One page of the list.
+pub(crate) fn listed(api: &Api, query: &ListQuery) -> Result<BreakerList, Problem> {
     let limit = page(query.limit)?;
     let scope = api.scope()?;
     let after = query.after.clone().map(BreakerId::from_stored);
@@ -99,7 +103,7 @@ pub(crate) async fn list(
         }
     });
     let next = items.last().filter(|_| is_more).map(|last| last.breaker.clone());
-    Ok(Json(BreakerList { items, total, states, next, age_ms: scope.age_ms() }))
+    Ok(BreakerList { items, total, states, next, age_ms: scope.age_ms() })
 }
 
 /// Shows one breaker with everything behind it, from the store.
@@ -117,6 +121,13 @@ pub(crate) async fn show(
 
 /// One breaker as an answer, tagged with its version.
 pub(crate) async fn shown(api: &Api, id: &BreakerId) -> Result<Response, Problem> {
+    let detail = detail(api, id).await?;
+    let version = detail.summary.version.clone();
+    Ok(tagged(&version, Json(detail)))
+}
+
+/// One breaker with everything behind it, from the store.
+pub(crate) async fn detail(api: &Api, id: &BreakerId) -> Result<BreakerDetail, Problem> {
     let declaration = api.declaration(id)?;
     let ids = std::slice::from_ref(id);
     let store = api.store();
@@ -140,11 +151,11 @@ pub(crate) async fn shown(api: &Api, id: &BreakerId) -> Result<Response, Problem
     let monitor_ids = heard.chain(record.hints().keys().map(|id| id.monitor_id)).collect();
     let monitors = monitors(api, &monitor_ids).await?;
     let stored = Stored { id, declaration, record, published: &published, monitors: &monitors, now_ms };
-    Ok(tagged(&version_of(&published), Json(BreakerDetail::of(&stored))))
+    Ok(BreakerDetail::of(&stored))
 }
 
 /// What is remembered of these monitors.
-async fn monitors(api: &Api, ids: &BTreeSet<u64>) -> Result<BTreeMap<u64, MonitorSeen>, Problem> {
+pub(crate) async fn monitors(api: &Api, ids: &BTreeSet<u64>) -> Result<BTreeMap<u64, MonitorSeen>, Problem> {
     let one = async |id: u64| api.store().read(&[], Some(id)).await.map(|read| (id, read.monitor));
     let read = try_join_all(ids.iter().take(MONITORS_MAX).map(|id| one(*id))).await?;
     Ok(read.into_iter().filter_map(|(id, stored)| Some((id, stored?.value))).collect())

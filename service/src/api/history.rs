@@ -36,13 +36,13 @@ pub(crate) const JSON_LINES: &str = "application/x-ndjson";
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Only those of this breaker.
-    breaker: Option<String>,
+    pub(crate) breaker: Option<String>,
     /// How many on this page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// Those before this one: `next` of the page before.
     #[param(example = "1795223705000-0", pattern = "^[0-9]{1,19}-[0-9]{1,19}$")]
-    before: Option<String>,
+    pub(crate) before: Option<String>,
 }
 
 /// Which entries to export.
@@ -61,47 +61,47 @@ pub(crate) struct ExportQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CauseView {
     /// `report`, `hint`, `hint_lapsed`, `ramp_ended`, `min_open_ended`, `stale`, `override_ended`, `fault_ended` or `person`; the list may grow.
-    kind: String,
+    pub(crate) kind: String,
     /// The monitor whose report or notification brought it.
     #[schema(required)]
-    monitor_id: Option<u64>,
+    pub(crate) monitor_id: Option<u64>,
     /// Who ordered it.
     #[schema(required)]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     /// Why.
     #[schema(required)]
-    why: Option<String>,
+    pub(crate) why: Option<String>,
     /// What: `force`, `clear`, `release`, `inject`, `end_fault`, `pause`, `resume`, or `restore` of what the store had lost; the list may grow.
     #[schema(required)]
-    act: Option<String>,
+    pub(crate) act: Option<String>,
 }
 
 /// Where a person sees more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LinksView {
     #[schema(required)]
-    monitor: Option<String>,
+    pub(crate) monitor: Option<String>,
     #[schema(required)]
-    event: Option<String>,
+    pub(crate) event: Option<String>,
 }
 
 /// One entry of the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryItem {
     /// Its place.
-    id: String,
+    pub(crate) id: String,
     /// When it took effect, by the store's clock.
-    at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Which breaker; null: the whole scope.
     #[schema(required)]
-    breaker: Option<String>,
+    pub(crate) breaker: Option<String>,
     #[schema(required)]
-    from: Option<StateName>,
+    pub(crate) from: Option<StateName>,
     /// The same as `from` if a person's order, or the end of a fault, left the state as it was.
     #[schema(required)]
-    to: Option<StateName>,
-    cause: CauseView,
-    links: LinksView,
+    pub(crate) to: Option<StateName>,
+    pub(crate) cause: CauseView,
+    pub(crate) links: LinksView,
 }
 
 impl HistoryItem {
@@ -134,11 +134,11 @@ impl HistoryItem {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryPage {
     /// The newest first.
-    items: Vec<HistoryItem>,
+    pub(crate) items: Vec<HistoryItem>,
     /// What `before` takes for the next page, which may hold few items, or none, of a breaker that changed long ago; null:
     /// that is all.
     #[schema(required)]
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// Shows the history, the newest entry first.
@@ -149,18 +149,23 @@ pub(crate) async fn page(
     _who: Looker,
     Asked(query): Asked<HistoryQuery>,
 ) -> Result<Json<HistoryPage>, Problem> {
+    paged(&api, &query).await.map(Json)
+}
+
+/// One page of the history.
+pub(crate) async fn paged(api: &Api, query: &HistoryQuery) -> Result<HistoryPage, Problem> {
     let limit = super::flags::page(query.limit)?;
     let breaker = query.breaker.as_deref().map(BreakerId::typed);
-    let oldest = oldest_kept(&api).await?;
+    let oldest = oldest_kept(api).await?;
     let (mut before, mut items, mut looked_at) = (place(query.before.as_deref())?, Vec::new(), 0);
     while looked_at < LOOKED_AT_MAX {
         let read = api.store().audit(AuditFrom::Before(before), AUDIT_PER_READ_MAX).await?;
         for audited in &read {
             if audited.id < oldest {
-                return Ok(Json(HistoryPage { items, next: None }));
+                return Ok(HistoryPage { items, next: None });
             }
             if items.len() == limit {
-                return Ok(Json(HistoryPage { items, next: before.map(|place| place.to_string()) }));
+                return Ok(HistoryPage { items, next: before.map(|place| place.to_string()) });
             }
             before = Some(audited.id);
             if breaker.is_none() || audited.breaker == breaker {
@@ -169,10 +174,10 @@ pub(crate) async fn page(
         }
         looked_at += read.len();
         if read.is_empty() {
-            return Ok(Json(HistoryPage { items, next: None }));
+            return Ok(HistoryPage { items, next: None });
         }
     }
-    Ok(Json(HistoryPage { items, next: before.map(|place| place.to_string()) }))
+    Ok(HistoryPage { items, next: before.map(|place| place.to_string()) })
 }
 
 /// The place that a query names.

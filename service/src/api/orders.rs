@@ -15,7 +15,7 @@ use crate::order::{self, ANY_VERSION, Caution, pause_version};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use cutout_core::{Act, BreakerId, Order};
+use cutout_core::{Act, BreakerId, Order, Pause};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -132,7 +132,7 @@ fn caution(headers: &HeaderMap) -> Caution {
 }
 
 /// Carries out what the operator decides of a declared breaker, and shows the breaker as it is then.
-pub(super) async fn decided(
+pub(crate) async fn decided(
     api: &Api,
     id: &BreakerId,
     headers: &HeaderMap,
@@ -160,11 +160,21 @@ pub(crate) async fn force(
     headers: HeaderMap,
     Body(body): Body<OverrideBody>,
 ) -> Result<Response, Problem> {
-    let until = Until::parse(&body.until)?;
-    api.declaration(&id)?;
-    let now_ms = api.store().read(&[], None).await?.now_ms;
-    let act = Act::Force { state: body.state.into(), until_ms: until.at_ms(now_ms) };
+    let act = forcing(&api, &id, body.state, &body.until).await?;
     decided(&api, &id, &headers, operator, body.why, act).await
+}
+
+/// The act of forcing a declared breaker.
+pub(crate) async fn forcing(
+    api: &Api,
+    id: &BreakerId,
+    state: ForcedName,
+    until: &str,
+) -> Result<Act, Problem> {
+    let until = Until::parse(until)?;
+    api.declaration(id)?;
+    let now_ms = api.store().read(&[], None).await?.now_ms;
+    Ok(Act::Force { state: state.into(), until_ms: until.at_ms(now_ms) })
 }
 
 /// Ends an override: signals decide again.
@@ -216,13 +226,24 @@ pub(crate) async fn set_pause(
     headers: HeaderMap,
     Body(body): Body<PauseBody>,
 ) -> Result<Response, Problem> {
-    let (until, caution) = (Until::parse(&body.until)?, caution(&headers));
-    let now_ms = api.store().read(&[], None).await?.now_ms;
-    let until_ms = until.at_ms(now_ms);
-    let why = reason(body.why)?;
-    let pause = order::pause(&api.shared, &operator.name, &why, until_ms, &caution).await?;
+    let pause = paused(&api, &headers, &operator, body.why, &body.until).await?;
     let state = PauseState { pause: Some(PauseView::from(&pause)) };
     Ok(tagged(&pause_version(Some(&pause)), Json(state)))
+}
+
+/// Pauses the scope.
+pub(crate) async fn paused(
+    api: &Api,
+    headers: &HeaderMap,
+    operator: &Operator,
+    why: String,
+    until: &str,
+) -> Result<Pause, Problem> {
+    let (until, caution) = (Until::parse(until)?, caution(headers));
+    let now_ms = api.store().read(&[], None).await?.now_ms;
+    let until_ms = until.at_ms(now_ms);
+    let why = reason(why)?;
+    Ok(order::pause(&api.shared, &operator.name, &why, until_ms, &caution).await?)
 }
 
 /// Ends the pause: what fires opens at once.
@@ -236,10 +257,19 @@ pub(crate) async fn end_pause(
     headers: HeaderMap,
     Asked(query): Asked<WhyQuery>,
 ) -> Result<Response, Problem> {
-    let caution = caution(&headers);
-    let why = reason(query.why)?;
-    order::resume(&api.shared, &operator.name, &why, &caution).await?;
+    resumed(&api, &headers, &operator, query.why).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Ends the pause.
+pub(crate) async fn resumed(
+    api: &Api,
+    headers: &HeaderMap,
+    operator: &Operator,
+    why: String,
+) -> Result<(), Problem> {
+    let (why, caution) = (reason(why)?, caution(headers));
+    Ok(order::resume(&api.shared, &operator.name, &why, &caution).await?)
 }
 
 #[cfg(test)]

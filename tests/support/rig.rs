@@ -1,10 +1,10 @@
 //! The service's binary with its operators' API, those who use it, and callbacks as the function would send them.
 
+use crate::binaries::binary;
+use crate::canary;
+use crate::process::Program;
+use crate::redis::RedisServer;
 use cutout_core::webhook::{self, Secret};
-use cutout_tests::binaries::binary;
-use cutout_tests::canary;
-use cutout_tests::process::Program;
-use cutout_tests::redis::RedisServer;
 use jiff::{Timestamp, ToSpan};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -13,13 +13,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-pub(crate) const MONITOR: u64 = 5_200_001;
+/// The monitor of `bank-charge`.
+pub const MONITOR: u64 = 5_200_001;
 /// How long any level may take to be reached.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 const URL: &str = "https://service-a.example/dd_circuit_breaker/callback";
 const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
-pub(crate) const MONITOR_URL: &str = "https://app.datadoghq.example/monitors/5200001";
-pub(crate) const EVENT_URL: &str = "https://app.datadoghq.example/event/event?id=6618108885455469409";
+/// Where a report says that the monitor is shown.
+pub const MONITOR_URL: &str = "https://app.datadoghq.example/monitors/5200001";
+/// Where a callback says that its event is shown.
+pub const EVENT_URL: &str = "https://app.datadoghq.example/event/event?id=6618108885455469409";
 
 /// By bank; `capped` opens no more than a third of its keys; `fleet` has no key.
 const BREAKERS: &str = r#"
@@ -44,7 +47,7 @@ mode = "watch"
 
 /// Who uses the API in these tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
     /// May decide.
     Ann,
     /// May decide.
@@ -58,7 +61,8 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    fn token(self) -> Option<&'static str> {
+    /// What he shows.
+    pub fn token(self) -> Option<&'static str> {
         match self {
             Who::Ann => Some(canary::OPERATOR_TOKEN),
             Who::Bob => Some(canary::OTHER_OPERATOR_TOKEN),
@@ -71,32 +75,36 @@ impl Who {
 
 /// Where the flags are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub enum Kept {
+    /// In the service's memory.
     Memory,
+    /// In a Redis of the test's own.
     Redis,
 }
 
 /// One instance of the service.
-pub(crate) struct Instance {
+pub struct Instance {
     program: Program,
     callbacks: SocketAddr,
     operators: SocketAddr,
 }
 
 /// A running service, and its Redis if it has one.
-pub(crate) struct Rig {
+pub struct Rig {
     first: Instance,
-    pub(crate) redis: Option<RedisServer>,
+    /// Its Redis; none where the flags are in memory.
+    pub redis: Option<RedisServer>,
     folder: TempDir,
 }
 
 impl Rig {
-    pub(crate) async fn start(kept: Kept) -> Rig {
+    /// Starts an instance, and a Redis if wanted.
+    pub async fn start(kept: Kept) -> Rig {
         Rig::start_with(kept, &[]).await
     }
 
     /// With more settings.
-    pub(crate) async fn start_with(kept: Kept, more: &[(&str, &str)]) -> Rig {
+    pub async fn start_with(kept: Kept, more: &[(&str, &str)]) -> Rig {
         let redis = (kept == Kept::Redis).then(RedisServer::start);
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("breakers.toml"), BREAKERS).expect("the folder can be written");
@@ -105,9 +113,14 @@ impl Rig {
     }
 
     /// One more instance on the same Redis.
-    pub(crate) async fn another(&self) -> Instance {
+    pub async fn another(&self) -> Instance {
+        self.another_with(&[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn another_with(&self, more: &[(&str, &str)]) -> Instance {
         assert!(self.redis.is_some(), "memory serves one process");
-        instance(self.redis.as_ref(), &self.folder, &[]).await
+        instance(self.redis.as_ref(), &self.folder, more).await
     }
 }
 
@@ -147,39 +160,49 @@ async fn instance(redis: Option<&RedisServer>, folder: &TempDir, more: &[(&str, 
     program
         .wait_for("that the breakers are declared", 0, |line| (line["message"] == "declared").then_some(()));
     let instance = Instance { program, callbacks, operators };
-    let starts = async || instance.get(Who::Ann, "/v1/status").await.status == 200;
+    let starts = async || instance.get(Who::Vic, "/v1/status").await.status == 200;
     until("the instance follows the flags", starts).await;
     instance
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
+pub struct Answer {
+    /// HTTP's status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Its body as it came.
+    pub text: String,
     /// Null if it is not JSON.
-    pub(crate) body: Value,
+    pub body: Value,
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// A header's value; empty if it has none.
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Its status, and which problem.
-    pub(crate) fn problem(&self) -> (u16, &str) {
+    pub fn problem(&self) -> (u16, &str) {
         (self.status, self.body["code"].as_str().unwrap_or_default())
     }
 }
 
 impl Instance {
-    pub(crate) fn callbacks_at(&self) -> SocketAddr {
+    /// Where callbacks go.
+    pub fn callbacks_at(&self) -> SocketAddr {
         self.callbacks
     }
 
+    /// Where the API and the page are.
+    pub fn operators_at(&self) -> SocketAddr {
+        self.operators
+    }
+
     /// A request to the API.
-    pub(crate) fn request(&self, who: Who, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, who: Who, method: Method, path: &str) -> RequestBuilder {
         // Without TLS no provider is used, but the client wants to have one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let request = reqwest::Client::new().request(method, format!("http://{}{path}", self.operators));
@@ -189,20 +212,23 @@ impl Instance {
         }
     }
 
-    pub(crate) async fn get(&self, who: Who, path: &str) -> Answer {
+    /// Asks for a path of the API.
+    pub async fn get(&self, who: Who, path: &str) -> Answer {
         answer(self.request(who, Method::GET, path)).await
     }
 
-    pub(crate) async fn put(&self, who: Who, path: &str, body: &Value) -> Answer {
+    /// Puts a body.
+    pub async fn put(&self, who: Who, path: &str, body: &Value) -> Answer {
         answer(with_body(self.request(who, Method::PUT, path), body)).await
     }
 
-    pub(crate) async fn delete(&self, who: Who, path: &str) -> Answer {
+    /// Deletes.
+    pub async fn delete(&self, who: Who, path: &str) -> Answer {
         answer(self.request(who, Method::DELETE, path)).await
     }
 
     /// Sends a callback as the function does.
-    pub(crate) async fn callback(&self, callback: &Value) {
+    pub async fn callback(&self, callback: &Value) {
         let body = callback.to_string().into_bytes();
         let secret: Secret = canary::SIGNING_SECRET.parse().expect("the test's secret is one");
         let (id, now_secs) = (webhook::message_id(URL, &body), Timestamp::now().as_second());
@@ -218,12 +244,12 @@ impl Instance {
     }
 
     /// Lets banks of a monitor say this, and waits until the list shows that it did.
-    pub(crate) async fn say(&self, monitor_id: u64, banks: &[(&str, &str)]) {
+    pub async fn say(&self, monitor_id: u64, banks: &[(&str, &str)]) {
         self.callback(&callback(monitor_id, banks)).await;
     }
 
     /// Waits until the list shows a breaker in this state.
-    pub(crate) async fn until_state(&self, breaker: &str, state: &str) -> Value {
+    pub async fn until_state(&self, breaker: &str, state: &str) -> Value {
         let mut shown = Value::Null;
         until(&format!("{breaker} {state}"), async || {
             let list = self.get(Who::Vic, "/v1/breakers?limit=1000").await;
@@ -235,33 +261,49 @@ impl Instance {
         shown
     }
 
+    /// Waits until something is held back, and gives the first of it.
+    pub async fn until_held(&self) -> String {
+        let mut first = String::new();
+        until("something is held back", async || {
+            let held = self.get(Who::Vic, "/v1/held").await.body;
+            first = held["items"][0]["breaker"].as_str().unwrap_or_default().to_owned();
+            !first.is_empty()
+        })
+        .await;
+        first
+    }
+
     /// Everything that it printed.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.program.lines().join("\n")
     }
 
     /// The lines of its log with this message so far.
-    pub(crate) fn lines(&self, message: &str) -> Vec<Value> {
+    pub fn lines(&self, message: &str) -> Vec<Value> {
         let lines =
             self.program.lines().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
         lines.filter(|line| line["message"] == message).collect()
     }
 
-    pub(crate) fn terminate(&self) {
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
         let pid = self.program.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there").success());
     }
 
-    pub(crate) fn ended(&mut self) {
+    /// Waits until it has ended, which must be without complaint.
+    pub fn ended(&mut self) {
         assert!(self.program.wait().success());
     }
 }
 
-pub(crate) fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
+/// The request with a JSON body.
+pub fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
     request.header("content-type", "application/json").body(body.to_string())
 }
 
-pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+/// Sends the request and reads the whole answer.
+pub async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("the service answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.expect("the answer has a body");
@@ -270,11 +312,12 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 /// A callback about banks of one monitor, whose groups took their status five seconds ago.
-pub(crate) fn callback(monitor_id: u64, banks: &[(&str, &str)]) -> Value {
+pub fn callback(monitor_id: u64, banks: &[(&str, &str)]) -> Value {
     callback_at(monitor_id, banks, Timestamp::now() - 5.seconds())
 }
 
-pub(crate) fn callback_at(monitor_id: u64, banks: &[(&str, &str)], at: Timestamp) -> Value {
+/// The same, of groups that took their status then.
+pub fn callback_at(monitor_id: u64, banks: &[(&str, &str)], at: Timestamp) -> Value {
     let groups = banks.iter().map(|(bank, status)| {
         json!({"name": format!("bank_code:{bank}"), "tags": {"bank_code": [bank]}, "status": status,
                "changed_at": at, "muted": false})
@@ -292,7 +335,7 @@ pub(crate) fn callback_at(monitor_id: u64, banks: &[(&str, &str)], at: Timestamp
 }
 
 /// Waits until `reached` says so.
-pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !reached().await {
         assert!(started.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
@@ -301,6 +344,7 @@ pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
 }
 
 /// Each part as a test on memory and as one on Redis.
+#[macro_export]
 macro_rules! on_each_store {
     ($($part:ident),* $(,)?) => {
         mod memory {
@@ -311,4 +355,4 @@ macro_rules! on_each_store {
         }
     };
 }
-pub(crate) use on_each_store;
+pub use crate::on_each_store;

@@ -1,0 +1,7 @@
+//! The operators' page as it runs: the compiled service on a real Redis, over HTTP and in a real browser.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod access;
+mod browser;
+mod journeys;
