@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod callbacks;
+mod dashboards;
 mod drain;
 mod health;
 mod large;
