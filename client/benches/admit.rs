@@ -3,7 +3,8 @@
 //!
 //! Machines are shared and noisy, so contestants run in turns, a short batch each, and a ratio is the median of the ratios within
 //! the turns; that is also why no bench framework is used, which would run one contestant after the other.
-//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it.
+//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it, and has a
+//! bench of its own (`tests/bench peers`).
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
@@ -59,6 +60,7 @@ fn main() {
     println!(
         "\nnanoseconds a question, and the ratio to the first line of its block; medians of {TURNS} turns"
     );
+    counting();
     for threads in THREADS {
         for size in SIZES {
             held(size, threads);
@@ -99,6 +101,34 @@ fn held(size: usize, threads: usize) {
             contestant("admit() of a class", |key| classed[key].admit().is_ok()),
         ],
     );
+}
+
+/// What two threads cost each other that count calls of the same breaker, beside one number that they share.
+fn counting() {
+    let fake = FakeClient::new(["bank-charge"]);
+    let breaker = fake.client().breaker("bank-charge", &["0001"]).unwrap();
+    let shared = std::sync::atomic::AtomicU64::new(0);
+    let contestants = [
+        contestant("cutout, call_blocking", |key| {
+            breaker.call_blocking(|| Ok::<usize, Infallible>(black_box(key))).is_ok()
+        }),
+        contestant("one shared AtomicU64", |_| shared.fetch_add(1, Ordering::Relaxed) > 0),
+    ];
+    println!(
+        "\none breaker, counted by 1 and by 2 threads\n{:<36} {:>8} {:>8} {:>8}",
+        "", "ns, 1", "ns, 2", "ratio"
+    );
+    let both = [order(1, 7), order(1, 8)];
+    for (name, ask) in &contestants {
+        let rounds = rounds_for(&both[..1], ask);
+        let nanos =
+            |orders: &[Vec<u32>]| time(orders, rounds, ask).as_secs_f64() * 1e9 / (rounds * ROUND) as f64;
+        let turns: Vec<_> = (0..TURNS).map(|_| (nanos(&both[..1]), nanos(&both))).collect();
+        let middle = |of: fn(&(f64, f64)) -> f64| median(turns.iter().map(of).collect());
+        let (one, two, ratio) =
+            (middle(|turn| turn.0), middle(|turn| turn.1), middle(|turn| turn.1 / turn.0));
+        println!("{name:<36} {one:>8.2} {two:>8.2} {ratio:>8.2}");
+    }
 }
 
 /// From a name to an answer.

@@ -20,6 +20,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Shared {
     pub(crate) clock: StoreClock,
     pub(crate) tallies: Tallies,
+    /// Whether a fault meets every call that it is for, whatever its share: for tests, which need no luck.
+    pub(crate) faults_meet_all: bool,
 }
 
 /// A handle on one breaker, such as `bank-charge/0001`, for calls of one operation class or of none. Cheap to clone;
@@ -33,12 +35,14 @@ pub(crate) struct Shared {
 /// The class belongs to the handle and not to the call, because a place in the code makes calls of one class: what a class needs is
 /// looked up once, and the call itself costs the same with a class as without.
 ///
-/// ```no_run
-/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// let bank = client.breaker("bank-charge", &["0001"])?;
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let bank = fake.client().breaker("bank-charge", &["0001"])?;
 /// let (charge, refund) = (bank.for_class("charge"), bank.for_class("refund")); // keep both
-/// if charge.admit().is_ok() { /* charge */ }
-/// if refund.admit().is_ok() { /* passes while only charges are refused */ }
+/// fake.open_for("bank-charge", &["0001"], &["charge"])?; // as `refuse = ["charge"]` does
+/// assert!(charge.admit().is_err() && bank.admit().is_err());
+/// assert!(refund.admit().is_ok());
 /// # Ok(())
 /// # }
 /// ```
@@ -126,6 +130,18 @@ impl Breaker {
     /// - In watch mode, or while openings are held back: admitted. What would have been refused is counted
     ///   (`cutout_client_would_refuse_total`), and [`Permit::would_refuse`] tells it.
     ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let fake = cutout::FakeClient::new(["bank-charge"]);
+    /// let bank = fake.client().breaker("bank-charge", &["0001"])?;
+    /// assert!(bank.admit().is_ok());
+    /// fake.open("bank-charge", &["0001"])?;
+    /// fake.lose_store(); // what is known goes on to answer
+    /// assert!(bank.admit().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Refused`]. It is not a failure of the vendor: do not count it as one. It is counted here, as `cutout_client_calls_total` with the
     /// outcome `refused`.
@@ -150,7 +166,8 @@ impl Breaker {
 
     #[cold]
     fn injects_now(&self, bears: impl FnOnce(&Mark) -> bool) -> Option<Injection> {
-        let draws_ppm = (fastrand::u32(..ALL_PPM), fastrand::u32(..ALL_PPM));
+        let draw_ppm = || if self.common.shared.faults_meet_all { 0 } else { fastrand::u32(..ALL_PPM) };
+        let draws_ppm = (draw_ppm(), draw_ppm());
         self.cell.injects(self.class(), self.common.shared.clock.now(), draws_ppm, bears)
     }
 
@@ -189,6 +206,17 @@ impl Breaker {
 }
 
 /// Leave to make one call.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let bank = fake.client().breaker("bank-charge", &["0001"])?;
+/// assert!(!bank.admit()?.would_refuse());
+/// fake.watch("bank-charge", &["0001"])?; // it would be open, and refuses nobody
+/// assert!(bank.admit()?.would_refuse());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is for one call"]
 pub struct Permit {
@@ -211,6 +239,19 @@ impl Permit {
 }
 
 /// The breaker is not closed, and this call may not be made. Nothing was sent to the vendor.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.force_open("bank-charge", &["0001"])?;
+/// let refused = fake.client().breaker("bank-charge", &["0001"])?.admit().unwrap_err();
+/// assert_eq!((refused.breaker().as_str(), refused.state()), ("bank-charge/0001", cutout::State::Open));
+/// assert_eq!(refused.reason(), cutout::Reason::Override);
+/// assert_eq!(refused.until(), None, "until a person ends it");
+/// assert_eq!(refused.to_string(), "the call was refused because breaker bank-charge/0001 is open by a person's order");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Refused {
     cell: Arc<Cell>,

@@ -8,7 +8,24 @@ use crate::calls::{Ended, InFlight};
 use crate::outcome::{ByResult, Classify, Outcome};
 use crate::upstream::{Injected, Overflow, TimedOut, Tripped};
 
-/// Why a call did not succeed.
+/// Why a call did not succeed. All but the last two say that nothing was sent.
+///
+/// With the store gone calls end as ever: no variant stands for it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let bank = fake.client().breaker("bank-charge", &["0001"])?;
+/// let charge = |receipt: Result<u64, &'static str>| bank.call_blocking(move || receipt);
+/// assert_eq!(charge(Ok(7)).unwrap(), 7);
+/// let failed = charge(Err("no route")).unwrap_err();
+/// assert!(!failed.is_not_sent(), "ask the bank what became of it");
+/// assert_eq!(failed.into_failed(), Some("no route"));
+/// fake.open("bank-charge", &["0001"])?;
+/// assert!(charge(Ok(7)).unwrap_err().is_not_sent(), "another bank may be tried");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
@@ -69,14 +86,19 @@ impl Breaker {
     /// Counted in `cutout_client_calls_total` by outcome; a call whose future is dropped counts as `cancelled`. How long it took is not
     /// noted, since that would cost two looks at the clock: an [`Upstream`](crate::Upstream) does.
     ///
-    /// ```no_run
-    /// # async fn charge() -> Result<u64, std::io::Error> { Ok(1) }
-    /// # async fn pay(bank: cutout::Breaker) {
-    /// match bank.call(charge).await {
-    ///     Ok(receipt) => { /* paid */ drop(receipt) }
-    ///     Err(error) if error.is_not_sent() => { /* another bank may be tried */ }
-    ///     Err(error) => { /* ask the bank what became of it */ drop(error) }
-    /// }
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let fake = cutout::FakeClient::new(["bank-charge"]);
+    /// # let bank = fake.client().breaker("bank-charge", &["0001"])?;
+    /// # async fn charge() -> Result<u64, std::io::Error> { Ok(7) }
+    /// let paid = match bank.call(charge).await {
+    ///     Ok(receipt) => receipt,
+    ///     Err(error) if error.is_not_sent() => return Ok(()), // another bank may be tried
+    ///     Err(error) => return Err(error.into()),             // ask the bank what became of it
+    /// };
+    /// assert_eq!(paid, 7);
+    /// # Ok(())
     /// # }
     /// ```
     ///
@@ -107,10 +129,12 @@ impl Breaker {
 
     /// [`Breaker::call`] for code that blocks.
     ///
-    /// ```no_run
-    /// # fn pay(bank: cutout::Breaker) -> Result<(), cutout::CallError<std::io::Error>> {
-    /// let answer = bank.call_blocking(|| std::net::TcpStream::connect("192.0.2.1:443"))?;
-    /// # drop(answer); Ok(())
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bank = cutout::FakeClient::new(["bank"]).client().breaker::<&str>("bank", &[])?;
+    /// let parsed = bank.call_blocking(|| "7".parse::<u64>())?;
+    /// assert_eq!(parsed, 7);
+    /// # Ok(())
     /// # }
     /// ```
     ///

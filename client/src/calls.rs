@@ -102,8 +102,13 @@ impl Calls {
     /// The calling thread's stripe.
     #[inline]
     pub(crate) fn stripe(&self) -> &Stripe {
+        self.stripe_of(thread_number())
+    }
+
+    #[inline]
+    fn stripe_of(&self, thread: usize) -> &Stripe {
         // The number of stripes is a power of two, and there is at least one.
-        let at = thread_number() & (self.0.len() - 1);
+        let at = thread & (self.0.len() - 1);
         self.0.get(at).unwrap_or_else(|| first(&self.0))
     }
 
@@ -266,6 +271,29 @@ mod tests {
         assert_eq!(calls.in_flight(), 1);
         drop(two);
         assert_eq!((calls.in_flight(), calls.ended(Ended::Cancelled)), (0, 8_001));
+    }
+
+    #[test]
+    fn threads_count_on_lines_of_their_own() {
+        const LINES: usize = 128;
+        let calls = Calls::default();
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert!(
+            calls.0.len() >= processors.min(STRIPES_MAX),
+            "a stripe for each thread that can run at once"
+        );
+        let address = |thread| std::ptr::from_ref(calls.stripe_of(thread)).addr();
+        for thread in 0..calls.0.len() {
+            assert_eq!(address(thread) % LINES, 0, "it begins with a pair of lines");
+            let others = (0..calls.0.len()).filter(|other| *other != thread);
+            assert!(others.into_iter().all(|other| address(other).abs_diff(address(thread)) >= LINES));
+        }
+        assert!(size_of::<Stripe>() <= LINES, "and does not reach into the next");
+
+        let numbers = |_| std::thread::spawn(|| [thread_number(), thread_number()]).join().unwrap();
+        let [one, other] = [0, 1].map(numbers);
+        assert!(one[0] == one[1] && other[0] == other[1], "a thread stays on its stripe");
+        assert_ne!(one[0], other[0], "and no two have the same number");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::snapshot::KnownBreaker;
 use crate::staleness::Act;
 use crate::tally::Unenforced;
 use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
-use cutout_core::{BreakerId, Flag, Injection, Mark, Mode, OnStale, State};
+use cutout_core::{BreakerId, Fault, Flag, Injection, Mark, Mode, OnStale, State};
 use std::sync::Arc;
 
 use super::sync::{ArcSwapOption, AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -181,6 +181,7 @@ impl Cell {
                 watch: flag.mode == Mode::Watch,
                 refuse: flag.refuse.iter().cloned().collect(),
                 forced: flag.forced.filter(|_| flag.is_forced_at(now.true_ms)).map(Into::into),
+                fault: flag.fault.as_deref().filter(|fault| is_in_force(fault, now)).map(Into::into),
             }
         })
     }
@@ -218,8 +219,7 @@ impl Cell {
         })
     }
 
-    /// What a person injects into an admitted call of `class` that drew twice. None once the store has been silent for so long that
-    /// breakers' timers stand still: nobody could end the fault.
+    /// What a person injects into an admitted call of `class` that drew twice.
     pub(crate) fn injects(
         &self,
         class: Option<&str>,
@@ -227,10 +227,10 @@ impl Cell {
         draws_ppm: (u32, u32),
         bears: impl FnOnce(&Mark) -> bool,
     ) -> Option<Injection> {
-        if now.store_ms < now.true_ms {
-            return None;
-        }
-        self.with_flag(|flag| flag.injects(class, now.store_ms, draws_ppm, bears))
+        self.with_flag(|flag| {
+            flag.fault.as_deref().filter(|fault| is_in_force(fault, now))?;
+            flag.injects(class, now.store_ms, draws_ppm, bears)
+        })
     }
 
     /// The flag, and when its next probe is due; without a flag, what a plain one says.
@@ -298,6 +298,12 @@ fn wins_probe(probe_due_ms: &AtomicI64, now: Moment) -> bool {
 /// A call that its draw admitted has shown the metric as much as the probe would.
 fn put_probe_off(probe_due_ms: &AtomicI64, now: Moment) {
     probe_due_ms.store(now.monotonic_ms.saturating_add(PROBE_EVERY_MS), Ordering::Relaxed);
+}
+
+/// Whether a fault is carried out. None is once the store has been silent for so long that breakers' timers stand still: nobody
+/// could end it.
+fn is_in_force(fault: &Fault, now: Moment) -> bool {
+    now.store_ms >= now.true_ms && fault.holds_at(now.store_ms)
 }
 
 /// Whether a flag admits every call, now and later, with nothing to count or to inject.

@@ -67,6 +67,16 @@ async fn look_around(memory: Arc<Memory>) {
 }
 
 /// How fresh the client's knowledge is.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// assert!(fake.client().health().connected);
+/// fake.lose_store();
+/// assert!(!fake.client().health().connected, "breakers go on by what they know");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
@@ -174,7 +184,21 @@ pub struct ClientBuilder {
     clock: LocalClock,
 }
 
-/// Why a client did not start.
+/// Why a client did not start. A store that is away is no reason unless [`ClientBuilder::require_store`] makes it one:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{Client, ConnectError};
+///
+/// let nobody_listens = || Client::builder("redis://127.0.0.1:1/").start_timeout(std::time::Duration::from_millis(50));
+/// let error = nobody_listens().require_store().connect().await.unwrap_err();
+/// assert!(matches!(error, ConnectError::NoStore(_)));
+/// let client = nobody_listens().connect().await?;
+/// assert!(client.breaker("bank-charge", &["0001"])?.admit().is_ok(), "calls flow until the store answers");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

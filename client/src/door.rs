@@ -130,7 +130,7 @@ impl<Q, A, E> Protection<Q, A, E> {
         let tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
         let mut tries = tries.injected(|mark| (self.bears)(&request, mark));
         let judge = |result: &Result<A, E>| (self.judge)(result);
-        let mut last = None;
+        let mut last: Option<Box<Result<A, CallError<E>>>> = None;
         loop {
             let one = match tries.enter().await {
                 Ok(one) => one,
@@ -141,7 +141,7 @@ impl<Q, A, E> Protection<Q, A, E> {
                         tries = tries.injected(|mark| (self.bears)(&request, mark));
                         continue;
                     }
-                    _ => return last.unwrap_or_else(|| Err(not_sent.into())),
+                    _ => return last.map_or_else(|| Err(not_sent.into()), |last| *last),
                 },
             };
             let left = one.left();
@@ -149,7 +149,7 @@ impl<Q, A, E> Protection<Q, A, E> {
             let again = copy.is_some() && tries.again(ended).await;
             let Some(next) = copy.take().filter(|_| again) else { return result };
             copy = (self.copy)(&next);
-            (request, last) = (next, Some(result));
+            (request, last) = (next, Some(Box::new(result)));
         }
     }
 }

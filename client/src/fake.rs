@@ -7,13 +7,14 @@
 use crate::client::Client;
 use crate::memory::Memory;
 use crate::names::{self, UnknownBreaker};
-use crate::staleness::Limits;
 use cutout_core::declaration::DeclaredBreaker;
+use cutout_core::fault::{FAULT_DELAY_MAX_MS, FAULT_SHARE_MAX_PPM, FAULT_TIME_MAX_MS};
 use cutout_core::flag::{ALL_PPM, ForcedUntil, Ramp};
-use cutout_core::{BreakerId, Declared, Flag, Forced, Mode, State};
+use cutout_core::{BreakerId, Declared, Fault, Flag, Forced, Mark, Mode, State};
 use cutout_flags::{Epoch, PUBLISHED_VERSION, Published, Sink, Update};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Parts per million in a percent.
 const PERCENT_PPM: u32 = ALL_PPM / 100;
@@ -49,6 +50,66 @@ pub struct FakeClient {
     memory: Arc<Memory>,
     client: Client,
     declared: Declared,
+    /// What the test has set.
+    flags: Mutex<HashMap<BreakerId, Flag>>,
+}
+
+/// A fault that a test injects: a delay, or an end before anything is sent, or both.
+///
+/// ```
+/// use cutout::FakeFault;
+/// use std::time::Duration;
+///
+/// let slow_then_gone = FakeFault::delay(Duration::from_millis(200)).then_abort();
+/// let for_drills = FakeFault::abort().for_header("x-drill", None);
+/// assert_ne!(slow_then_gone, for_drills);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeFault {
+    delay: Duration,
+    aborts: bool,
+    header: Option<Mark>,
+}
+
+impl FakeFault {
+    /// Calls end unsent, as [`CallError::Injected`](crate::CallError::Injected).
+    #[must_use]
+    pub fn abort() -> FakeFault {
+        FakeFault { delay: Duration::ZERO, aborts: true, header: None }
+    }
+
+    /// Calls wait so long before they are sent, in whole milliseconds, and at most 30 s as in production.
+    #[must_use]
+    pub fn delay(delay: Duration) -> FakeFault {
+        FakeFault { delay, aborts: false, header: None }
+    }
+
+    /// And then end unsent.
+    #[must_use]
+    pub fn then_abort(self) -> FakeFault {
+        FakeFault { aborts: true, ..self }
+    }
+
+    /// Only requests that bear this header; without a value, whatever its value is. Calls that are no HTTP requests bear none.
+    #[must_use]
+    pub fn for_header(self, name: &str, value: Option<&str>) -> FakeFault {
+        let header = Mark { name: name.to_lowercase(), value: value.map(str::to_owned) };
+        FakeFault { header: Some(header), ..self }
+    }
+
+    fn from_ms(self, since_ms: i64) -> Fault {
+        let share_ppm = if self.header.is_some() { ALL_PPM } else { FAULT_SHARE_MAX_PPM };
+        let delay_ms = i64::try_from(self.delay.as_millis()).unwrap_or(FAULT_DELAY_MAX_MS);
+        let share_of = |is_wanted: bool| if is_wanted { share_ppm } else { 0 };
+        Fault {
+            since_ms,
+            until_ms: since_ms.saturating_add(FAULT_TIME_MAX_MS),
+            abort_ppm: share_of(self.aborts),
+            delay_ppm: share_of(delay_ms > 0),
+            delay_ms: delay_ms.min(FAULT_DELAY_MAX_MS),
+            only: self.header,
+        }
+    }
 }
 
 impl FakeClient {
@@ -57,9 +118,9 @@ impl FakeClient {
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> FakeClient {
         let breakers = names.into_iter().map(|name| (name.into(), DeclaredBreaker::default())).collect();
         let declared = Declared { revision: 0, breakers };
-        let memory = Arc::new(Memory::new(BTreeSet::new(), false, Limits::default()));
+        let memory = Arc::new(Memory::of_a_fake());
         let client = Client::without_store(Arc::clone(&memory));
-        let fake = FakeClient { memory, client, declared };
+        let fake = FakeClient { memory, client, declared, flags: Mutex::default() };
         fake.regain_store();
         fake
     }
@@ -127,6 +188,46 @@ impl FakeClient {
         self.set(name, key, Flag::default())
     }
 
+    /// Injects a fault into the breaker's calls, in the place of the one before and beside its state. It meets **every** call that it
+    /// is for, so that a test needs no luck; in production it meets a share. Only calls through an [`Upstream`](crate::Upstream) meet faults.
+    /// Ends by [`FakeClient::end_fault`], and after an hour, as every fault does.
+    ///
+    /// ```
+    /// use cutout::{CallError, FakeClient, FakeFault, Upstream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let fake = FakeClient::new(["bank-charge"]);
+    /// let bank = Upstream::builder("bank-charge").build(&fake.client())?.lane(&["0001"]);
+    /// let charge = || async { Ok::<_, std::io::Error>("charged") };
+    /// fake.inject("bank-charge", &["0001"], FakeFault::abort())?;
+    /// assert!(matches!(bank.call(charge).await, Err(CallError::Injected(_))));
+    /// fake.end_fault("bank-charge", &["0001"])?;
+    /// assert_eq!(bank.call(charge).await?, "charged");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnknownBreaker`].
+    pub fn inject<V: AsRef<str>>(
+        &self,
+        name: &str,
+        key: &[V],
+        fault: FakeFault,
+    ) -> Result<(), UnknownBreaker> {
+        let fault = fault.from_ms(self.memory.clock().now().store_ms);
+        self.change(name, key, |flag| flag.fault = Some(Box::new(fault)))
+    }
+
+    /// Ends the fault.
+    ///
+    /// # Errors
+    /// [`UnknownBreaker`].
+    pub fn end_fault<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<(), UnknownBreaker> {
+        self.change(name, key, |flag| flag.fault = None)
+    }
+
     /// The store answers no more: [`Client::health`] tells, and breakers go on by what they know.
     pub fn lose_store(&self) {
         self.memory.clock().contact_ends();
@@ -139,13 +240,29 @@ impl FakeClient {
         self.memory.regained_contact(Some(Arc::new(self.declared.clone())));
     }
 
+    /// Sets all of a flag but its fault.
     fn set<V: AsRef<str>>(&self, name: &str, key: &[V], flag: Flag) -> Result<(), UnknownBreaker> {
-        names::check(&self.declared, name)?;
         let since_ms = self.memory.clock().now().store_ms;
-        let flag = Flag { since_ms, ..flag };
+        self.change(name, key, |before| {
+            *before = Flag { since_ms, fault: before.fault.take(), ..flag };
+        })
+    }
+
+    fn change<V: AsRef<str>>(
+        &self,
+        name: &str,
+        key: &[V],
+        change: impl FnOnce(&mut Flag),
+    ) -> Result<(), UnknownBreaker> {
+        names::check(&self.declared, name)?;
+        let id = BreakerId::new(name, key);
+        // Held until the memory knows: what was changed last is seen last.
+        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let flag = flags.entry(id.clone()).or_default();
+        change(flag);
         let epoch = Epoch::from_stored(String::new());
-        let published = Published { v: PUBLISHED_VERSION, epoch, rev: 0, flag };
-        self.memory.update(&[Update { id: BreakerId::new(name, key), flag: Some(published) }]);
+        let published = Published { v: PUBLISHED_VERSION, epoch, rev: 0, flag: flag.clone() };
+        self.memory.update(&[Update { id, flag: Some(published) }]);
         Ok(())
     }
 }

@@ -78,13 +78,13 @@ pub use clock::FROZEN_AFTER_MS;
 pub use cutout_core::{BreakerId, State};
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 pub use door::Protection;
-pub use fake::FakeClient;
+pub use fake::{FakeClient, FakeFault};
 pub use family::Family;
 pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
 pub use outcome::{ByResult, Classify, Outcome};
 pub use reason::Reason;
-pub use snapshot::{KnownBreaker, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
+pub use snapshot::{FaultHeader, KnownBreaker, KnownFault, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
 pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
 pub use upstream::{

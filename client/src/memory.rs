@@ -126,6 +126,12 @@ impl Memory {
         }
     }
 
+    /// A memory that a test writes: a fault meets every call that it is for.
+    pub(crate) fn of_a_fake() -> Memory {
+        let shared = Arc::new(Shared { faults_meet_all: true, ..Shared::default() });
+        Memory { shared, ..Memory::new(BTreeSet::new(), false, Limits::default()) }
+    }
+
     /// The cell of one breaker, for a handle.
     pub(crate) fn cell<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Arc<Cell> {
         let mut id = String::new();

@@ -10,6 +10,15 @@ const NEAREST_MAX: usize = 3;
 const NEAREST_LIKENESS: f64 = 0.7;
 
 /// A breaker that no service declares in this scope.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let unknown = fake.client().breaker("bank-chrage", &["0001"]).unwrap_err();
+/// assert_eq!((unknown.name(), unknown.nearest()), ("bank-chrage", &["bank-charge".to_owned()][..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownBreaker {
     name: String,

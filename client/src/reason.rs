@@ -4,6 +4,16 @@ use serde::Serialize;
 use std::fmt;
 
 /// Why a call was refused.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.half_open("bank-charge", &["0001"], 0)?;
+/// let refused = fake.client().breaker("bank-charge", &["0001"])?.admit().unwrap_err();
+/// assert_eq!(refused.reason(), cutout::Reason::Share);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -10,6 +10,7 @@ use crate::upstream::Upstream;
 use ::http::Extensions;
 use reqwest_middleware::{Error, Middleware, Next};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// A middleware: 5xx answers and transport errors are failures, and requests that may be made twice are retried as the upstream is set.
@@ -37,7 +38,7 @@ use std::time::Duration;
 #[must_use]
 pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, Error> {
     Protection::new(upstream.clone(), ByStatus, Outgoing::copy_if_repeatable)
-        .with_headers(|outgoing| outgoing.request.headers())
+        .with_headers(|outgoing| outgoing.0.request.headers())
 }
 
 /// A reqwest client builder with the upstream's times for connecting, for a silent body, and for unused connections.
@@ -59,8 +60,13 @@ pub fn told(error: &Error) -> Option<&CallError<Infallible>> {
 }
 
 /// A request on its way out, with the extensions that it was built with.
+///
+/// Boxed: a request is large, and is handed through many futures.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct Outgoing(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     request: reqwest::Request,
     extensions: Extensions,
 }
@@ -69,27 +75,31 @@ impl Outgoing {
     /// The request.
     #[must_use]
     pub fn request(&self) -> &reqwest::Request {
-        &self.request
+        &self.0.request
     }
 
     /// The request, to be changed: its URL, when it goes to a second upstream.
     pub fn request_mut(&mut self) -> &mut reqwest::Request {
-        &mut self.request
+        &mut self.0.request
     }
 
     /// What `RequestBuilder::with_extension` gave it.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.0.extensions
+    }
+
+    fn new(request: reqwest::Request, extensions: Extensions) -> Outgoing {
+        Outgoing(Box::new(Parts { request, extensions }))
     }
 
     fn copy_if_repeatable(&self) -> Option<Outgoing> {
-        if !may_repeat(self.request.method(), &self.extensions) {
+        let Parts { request, extensions } = &*self.0;
+        if !may_repeat(request.method(), extensions) {
             return None;
         }
         // None too if the body is a stream, which is gone once it was sent.
-        let request = self.request.try_clone()?;
-        Some(Outgoing { request, extensions: self.extensions.clone() })
+        Some(Outgoing::new(request.try_clone()?, extensions.clone()))
     }
 }
 
@@ -104,18 +114,28 @@ impl Classify<Result<reqwest::Response, Error>> for ByStatus {
     }
 }
 
-#[async_trait::async_trait]
+/// The answer that a middleware promises.
+type Promised<'a> = Pin<Box<dyn Future<Output = reqwest_middleware::Result<reqwest::Response>> + Send + 'a>>;
+
 impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
-    async fn handle(
-        &self,
+    /// As `async_trait` would write it, but for the request, which is put in its box before the future is made: it would be most of it.
+    fn handle<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
         request: reqwest::Request,
-        extensions: &mut Extensions,
-        next: Next<'_>,
-    ) -> reqwest_middleware::Result<reqwest::Response> {
-        let outgoing = Outgoing { request, extensions: extensions.clone() };
-        self.run(outgoing, Chain { next, extensions })
-            .await
-            .map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
+        extensions: &'life1 mut Extensions,
+        next: Next<'life2>,
+    ) -> Promised<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
+        let outgoing = Outgoing::new(request, extensions.clone());
+        Box::pin(async move {
+            let ended = self.run(outgoing, Chain { next, extensions }).await;
+            ended.map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
+        })
     }
 }
 
@@ -129,10 +149,14 @@ impl Carrier<Outgoing> for Chain<'_> {
     type Answer = reqwest::Response;
     type Error = Error;
 
-    async fn carry(&mut self, outgoing: Outgoing, left: Duration) -> Result<reqwest::Response, Error> {
-        let mut request = outgoing.request;
+    fn carry(
+        &mut self,
+        outgoing: Outgoing,
+        left: Duration,
+    ) -> impl Future<Output = Result<reqwest::Response, Error>> + Send {
+        let Parts { mut request, .. } = *outgoing.0;
         let timeout = request.timeout().map_or(left, |own| left.min(*own));
         *request.timeout_mut() = Some(timeout);
-        self.next.clone().run(request, self.extensions).await
+        self.next.clone().run(request, self.extensions)
     }
 }

@@ -4,7 +4,7 @@
 //! Left out: secrets and addresses. The store's URL is not in it.
 
 use cutout_core::flag::ForcedUntil;
-use cutout_core::{BreakerId, Forced, State};
+use cutout_core::{BreakerId, Fault, Forced, State};
 use serde::Serialize;
 use std::fmt;
 
@@ -51,6 +51,57 @@ pub struct KnownBreaker {
     /// A person's decision in force.
     #[serde(rename = "override")]
     pub forced: Option<Override>,
+    /// A fault that a person injects now into calls through an [`Upstream`](crate::Upstream).
+    pub fault: Option<KnownFault>,
+}
+
+/// A fault that is in force. Who set it, and why, is the service's to tell.
+///
+/// ```
+/// # fn main() -> Result<(), cutout::UnknownBreaker> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.inject("bank-charge", &["0001"], cutout::FakeFault::delay(std::time::Duration::from_millis(300)))?;
+/// let fault = fake.client().breakers().remove(0).fault;
+/// assert_eq!(fault.map(|fault| fault.delay_ms), Some(300));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KnownFault {
+    /// When it ends, Unix milliseconds of the store's clock.
+    pub until_ms: i64,
+    /// The share of calls that end unsent, parts per million.
+    pub abort_ppm: u32,
+    /// The share of calls that wait before they are sent, parts per million.
+    pub delay_ppm: u32,
+    /// How long they wait, milliseconds.
+    pub delay_ms: i64,
+    /// Only requests that bear this header; none: any call.
+    pub header: Option<FaultHeader>,
+}
+
+/// The header of the requests that a fault is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FaultHeader {
+    /// Its name, lower-case.
+    pub name: String,
+    /// Its value; none: any.
+    pub value: Option<String>,
+}
+
+impl From<&Fault> for KnownFault {
+    fn from(fault: &Fault) -> KnownFault {
+        let header = fault.only.as_ref();
+        KnownFault {
+            until_ms: fault.ends_ms(),
+            abort_ppm: fault.abort_ppm,
+            delay_ppm: fault.delay_ppm,
+            delay_ms: fault.delay_ms,
+            header: header.map(|mark| FaultHeader { name: mark.name.clone(), value: mark.value.clone() }),
+        }
+    }
 }
 
 /// A person's decision in force.

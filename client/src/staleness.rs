@@ -19,6 +19,21 @@ const ALL_OTHERS: &str = "*";
 /// from the client's start.
 ///
 /// A person's decision in force is left alone until its own end, and a breaker known to be in watch mode refuses nobody.
+///
+/// ```
+/// use cutout::MaxStaleness;
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = cutout::Client::builder("redis://127.0.0.1/")
+///     .max_staleness_of("bank-charge", MaxStaleness::OpenAfter(Duration::from_secs(60)))
+///     .connect()
+///     .await;
+/// assert!(matches!(client, Err(cutout::ConnectError::Staleness(_))), "shorter than 90 s");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MaxStaleness {

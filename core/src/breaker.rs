@@ -79,6 +79,9 @@ pub struct Transition {
     pub at_ms: i64,
     /// What brought it.
     pub cause: Cause,
+    /// How much of a fault was ordered: what the history must still tell when the fault is over. None: no fault was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Box<Fault>>,
 }
 
 /// What brought a transition.
@@ -255,7 +258,7 @@ impl Breaker {
         self.held = None;
         let cause = Cause::Person { by: order.by.clone(), why: order.why.clone(), act };
         let from = self.state;
-        let unchanged = Transition { from, to: from, at_ms: now_ms, cause: cause.clone() };
+        let unchanged = Transition { from, to: from, at_ms: now_ms, cause: cause.clone(), fault: None };
         transitions.push(self.settle(policy, hold, now_ms, cause).unwrap_or(unchanged));
         transitions
     }
@@ -268,8 +271,10 @@ impl Breaker {
             _ => (None, "end_fault"),
         };
         let allowed = fault.filter(|fault| fault.check().is_ok());
+        let told = allowed.clone().map(Box::new);
         self.fault = allowed.map(|fault| InjectedFault { by: by.clone(), why: why.clone(), fault });
-        Transition { from: self.state, to: self.state, at_ms: now_ms, cause: Cause::Person { by, why, act } }
+        let cause = Cause::Person { by, why, act };
+        Transition { from: self.state, to: self.state, at_ms: now_ms, cause, fault: told }
     }
 
     /// What a person injects into its calls.
@@ -393,7 +398,7 @@ impl Breaker {
     fn step(&mut self, policy: &Policy, hold: Option<Hold>, due_ms: i64, cause: Cause) -> Option<Transition> {
         if cause == Cause::FaultEnded {
             self.fault = None;
-            return Some(Transition { from: self.state, to: self.state, at_ms: due_ms, cause });
+            return Some(Transition { from: self.state, to: self.state, at_ms: due_ms, cause, fault: None });
         }
         self.hints.retain(|_, hint| hint.until_ms > due_ms);
         if cause == Cause::OverrideEnded {
@@ -533,7 +538,7 @@ impl Breaker {
         }
         let from = std::mem::replace(&mut self.state, to);
         self.since_ms = at_ms;
-        Some(Transition { from, to, at_ms, cause })
+        Some(Transition { from, to, at_ms, cause, fault: None })
     }
 }
 

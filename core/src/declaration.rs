@@ -7,6 +7,7 @@ use crate::breaker::Policy;
 use crate::tags::Tags;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -18,10 +19,20 @@ pub const BREAKERS_PER_GROUP_MAX: usize = 64;
 /// `%` and `/` would make two keys look alike; control characters would break a log line.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%').add(b'/');
 
-/// Whether a byte of a key is spelled as it is, without a look at what stands around it.
+/// Whether a byte of a key is spelled as it is, without a look at what stands around it. A table: callers ask for each byte of each key
+/// that comes with a request.
 #[inline]
 fn stands_for_itself(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'$' | b'&'..=b'.' | b'0'..=b'@' | b'['..=b'~')
+    const SPELLED: [bool; 256] = {
+        let mut spelled = [false; 256];
+        let mut byte = 0;
+        while byte < spelled.len() {
+            spelled[byte] = matches!(byte, 0x21..=0x24 | 0x26..=0x2e | 0x30..=0x40 | 0x5b..=0x7e);
+            byte += 1;
+        }
+        spelled
+    };
+    SPELLED.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
@@ -98,6 +109,13 @@ impl BreakerId {
     #[must_use]
     pub fn key_len(&self) -> usize {
         self.0.matches('/').count()
+    }
+}
+
+/// Hashes and compares as its text, so that a map is asked without making one.
+impl Borrow<str> for BreakerId {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -92,14 +92,21 @@ impl Decision {
     pub(crate) fn log(&self) {
         let Write::Breaker { audit, record, id, .. } = &self.write else { return };
         for AuditEntry { transition, links } in audit {
-            let Transition { from, to, at_ms, cause } = transition;
+            let Transition { from, to, at_ms, cause, fault } = transition;
             let breaker = id.as_str();
             metrics::transition(id.name(), *from, *to, cause);
             let name = cause_name(cause);
             let monitor_id = match cause {
                 Cause::Report { monitor_id } | Cause::Hint { monitor_id } => Some(*monitor_id),
                 Cause::Person { by, why, act } => {
-                    tracing::info!(breaker, %from, %to, at_ms, cause = name, act, by, why, "transition");
+                    let fault = fault.as_deref();
+                    let [abort_ppm, delay_ppm] =
+                        [fault.map(|fault| fault.abort_ppm), fault.map(|fault| fault.delay_ppm)];
+                    let delay_ms = fault.map(|fault| fault.delay_ms);
+                    tracing::info!(
+                        breaker, %from, %to, at_ms, cause = name, act, by, why, abort_ppm, delay_ppm, delay_ms,
+                        "transition"
+                    );
                     continue;
                 }
                 _ => None,

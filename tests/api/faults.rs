@@ -61,8 +61,13 @@ async fn a_fault_is_shown_and_told_with_who_and_why_until_it_is_ended(kept: Kept
     let acts: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| &item["cause"]).collect();
     let told = |act: &str, why: &str| json!({"kind": "person", "monitor_id": null, "by": "ann", "why": why, "act": act});
     assert_eq!(acts, [&told("end_fault", "done"), &told("force", "x"), &told("inject", "a drill")]);
+    let much: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| &item["fault"]).collect();
+    assert_eq!(much, [&Value::Null, &Value::Null, fault], "how much stays to be read when it is over");
     let logged: Vec<_> = rig.lines("transition").iter().map(|line| line["act"].clone()).collect();
     assert_eq!(logged, ["inject", "force", "end_fault"]);
+    let figures =
+        ["abort_ppm", "delay_ppm", "delay_ms"].map(|field| rig.lines("transition")[0][field].clone());
+    assert_eq!(figures, [json!(100_000), json!(200_000), json!(300)]);
 }
 
 async fn a_fault_ends_by_itself(kept: Kept) {

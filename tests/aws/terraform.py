@@ -72,11 +72,14 @@ def same_as_sam():
 
 def well_formed():
     """What is given to be filled in can be read."""
-    json.loads((ROOT / "infra/ecs/task-definition.json").read_text(encoding="utf-8"))
-    compose = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text(encoding="utf-8"))
-    for name, service in compose["services"].items():
-        if not (service["read_only"] and service["cap_drop"] == ["ALL"]):
-            sys.exit(f"FAILED: compose: {name} may write or has capabilities")
+    for folder in ("ecs", "envoy"):
+        json.loads((ROOT / f"infra/{folder}/task-definition.json").read_text(encoding="utf-8"))
+    for folder in ("compose", "envoy"):
+        compose = yaml.safe_load((ROOT / f"infra/{folder}/compose.yaml").read_text(encoding="utf-8"))
+        # The application is the reader's own.
+        for name, service in compose["services"].items():
+            if name != "application" and not (service["read_only"] and service["cap_drop"] == ["ALL"]):
+                sys.exit(f"FAILED: compose: {name} may write or has capabilities")
     print("ok: task definition and compose file are well-formed")
 
 

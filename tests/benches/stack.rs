@@ -1,8 +1,9 @@
 //! What the whole stack costs around a reqwest GET on loopback: breaker, bulkhead, time-outs, retries, local breaker and counts, beside bare
 //! reqwest. `cargo bench -p cutout-tests --bench stack`, or `tests/bench stack`.
 //!
-//! The two take turns in short rounds, so that what else the machine does meets both; the median of the rounds' ratios counts. The server runs in a
-//! thread of its own. Prints also what the plain doors cost without a network. Left out: TLS, which is the same for both.
+//! The two take turns in rounds of some milliseconds, so that what else the machine does meets both; the median of the rounds' ratios counts. The server
+//! runs in a thread of its own. Beside requests per second stands the processor time of the client's own thread, which a busy machine disturbs less.
+//! Prints also what the plain doors cost without a network. Left out: TLS, which is the same for both.
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
@@ -15,9 +16,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Pairs of rounds.
-const PAIRS: usize = 60;
+const PAIRS: usize = 250;
 /// Requests of one round.
-const REQUESTS: u32 = 1_500;
+const REQUESTS: u32 = 400;
 /// How many are under way at once.
 const LANES: u32 = 4;
 /// Calls of one round without a network: so few that hardly any round is interrupted.
@@ -78,7 +79,10 @@ async fn requests(url: &str) {
     let whole = cutout::reqwest::protect(&upstream).key(by_header);
     let once = whole.clone().retry_with(|_| None);
     println!("a GET on loopback, {LANES} at a time, {PAIRS} pairs of rounds of {REQUESTS} for each line");
-    println!("{:<34} {:>12} {:>12} {:>8}", "", "bare, 1/s", "with it, 1/s", "cost");
+    println!("{:<34} {:>12} {:>12} {:>8} {:>22}", "", "bare, 1/s", "with it, 1/s", "cost", "processor time");
+    let untimed = reqwest::Client::builder().no_proxy().build().expect("a client");
+    pairs("bare again", &plain(), &plain(), url).await;
+    pairs("bare without any time-out", &plain(), &untimed, url).await;
     let empty = ClientBuilder::new(plain()).build();
     pairs("reqwest-middleware, none in it", &plain(), &empty, url).await;
     pairs("the stack, no copy for retries", &plain(), &ClientBuilder::new(plain()).with(once).build(), url)
@@ -87,50 +91,79 @@ async fn requests(url: &str) {
     println!("cost: median of the pairs' ratios; <= 5 % is wanted of the whole stack\n");
 }
 
-async fn pairs(what: &str, bare: &reqwest::Client, with: &ClientWithMiddleware, url: &str) {
-    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+/// What sends requests.
+trait Sender {
+    async fn get(&self, url: &str);
+}
+
+impl Sender for reqwest::Client {
+    async fn get(&self, url: &str) {
+        let answer = self.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
+        black_box(answer.bytes().await.expect("a body"));
+    }
+}
+
+impl Sender for ClientWithMiddleware {
+    async fn get(&self, url: &str) {
+        let answer = self.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
+        black_box(answer.bytes().await.expect("a body"));
+    }
+}
+
+/// What one request took, seconds.
+#[derive(Clone, Copy)]
+struct Took {
+    time: f64,
+    /// Of the processor, in this thread.
+    processor: f64,
+}
+
+async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, url: &str) {
+    let mut all = Vec::new();
     for pair in 0..=PAIRS {
         // Each is the first one in every other pair.
-        let first = if pair % 2 == 0 { Some(round_bare(bare, url).await) } else { None };
-        let with = round_whole(with, url).await;
+        let first = if pair % 2 == 0 { Some(round(bare, url).await) } else { None };
+        let with = round(with, url).await;
         let bare = match first {
             Some(first) => first,
-            None => round_bare(bare, url).await,
+            None => round(bare, url).await,
         };
         // The first pair opens the connections.
         if pair > 0 {
-            ratios.push(bare / with);
-            rates.push((1.0 / bare, 1.0 / with));
+            all.push((bare, with));
         }
     }
-    rates.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (bare, with) = rates[PAIRS / 2];
-    println!("{what:<34} {bare:>12.0} {with:>12.0} {:>6.1} %", (1.0 - median(&mut ratios)) * 100.0);
+    let middle = |of: fn(&(Took, Took)) -> f64| median(&mut all.iter().map(of).collect::<Vec<_>>());
+    let (bare, with) = (middle(|(bare, _)| bare.time), middle(|(_, with)| with.time));
+    let cost = (1.0 - middle(|(bare, with)| bare.time / with.time)) * 100.0;
+    let (used, more) =
+        (middle(|(bare, _)| bare.processor), middle(|(bare, with)| with.processor - bare.processor));
+    println!(
+        "{what:<34} {:>12.0} {:>12.0} {cost:>6.1} % {:>9.1} + {:>5.2} us",
+        1.0 / bare,
+        1.0 / with,
+        used * 1e6,
+        more * 1e6
+    );
 }
 
-/// Seconds for one request.
-async fn round_bare(client: &reqwest::Client, url: &str) -> f64 {
-    let started = Instant::now();
+async fn round(client: &impl Sender, url: &str) -> Took {
+    let (started, used) = (Instant::now(), processor_s());
     let lane = async || {
         for _ in 0..REQUESTS / LANES {
-            let answer = client.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
-            black_box(answer.bytes().await.expect("a body"));
+            client.get(url).await;
         }
     };
     tokio::join!(lane(), lane(), lane(), lane());
-    started.elapsed().as_secs_f64() / f64::from(REQUESTS)
+    let of_one = |seconds: f64| seconds / f64::from(REQUESTS);
+    Took { time: of_one(started.elapsed().as_secs_f64()), processor: of_one(processor_s() - used) }
 }
 
-async fn round_whole(client: &ClientWithMiddleware, url: &str) -> f64 {
-    let started = Instant::now();
-    let lane = async || {
-        for _ in 0..REQUESTS / LANES {
-            let answer = client.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
-            black_box(answer.bytes().await.expect("a body"));
-        }
-    };
-    tokio::join!(lane(), lane(), lane(), lane());
-    started.elapsed().as_secs_f64() / f64::from(REQUESTS)
+/// How long this thread has had the processor, seconds.
+fn processor_s() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanos = told.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
+    nanos.expect("nanoseconds") * 1e-9
 }
 
 async fn calls() {

@@ -4,7 +4,7 @@ use crate::vendor::{force_open, ms, upstream};
 use crate::world::World;
 use cutout::http::Idempotent;
 use cutout::{CallError, Retries, Upstream, UpstreamBuilder};
-use cutout_core::Policy;
+use cutout_core::{Act, Fault, Mark, Policy};
 use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::PATIENCE;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
@@ -135,4 +135,39 @@ async fn a_refused_request_goes_to_the_second_upstream_and_a_fallback_answers_at
     assert_eq!(second_bank.asked()[0].body, b"1 EUR");
     let answer = charge(&falls_back).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (202, "later"));
+}
+
+#[tokio::test]
+async fn a_fault_for_a_header_meets_the_requests_on_the_wire_that_bear_it_and_no_others() {
+    let (mut world, bank, client) = at_work(|it| it.retries(two())).await;
+    let now_ms = world.now_ms();
+    let only = Some(Mark { name: "x-drill".to_owned(), value: Some("bank down".to_owned()) });
+    let all = Fault {
+        since_ms: 0,
+        until_ms: now_ms + 60_000,
+        abort_ppm: 1_000_000,
+        delay_ppm: 0,
+        delay_ms: 0,
+        only,
+    };
+    world.ordered(Act::Inject(all)).await;
+    let ask = async |drill: Option<&str>| {
+        let request = client.get(bank.url()).header("x-bank-code", "0001");
+        let request = drill.into_iter().fold(request, |request, value| request.header("X-Drill", value));
+        let before = bank.asked().len();
+        let ended = request.send().await;
+        (ended, bank.asked().len() - before)
+    };
+    for _ in 0..20 {
+        let (ended, sent) = ask(Some("bank down")).await;
+        let error = ended.unwrap_err();
+        let Some(CallError::Injected(injected)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+        assert_eq!((injected.breaker().as_str(), injected.after(), sent), ("bank-charge/0001", ms(0), 0));
+        for others in [None, Some("bank up"), Some("")] {
+            let (ended, sent) = ask(others).await;
+            assert_eq!((ended.unwrap().text().await.unwrap().as_str(), sent), ("paid", 1), "{others:?}");
+        }
+    }
+    world.ordered(Act::EndFault).await;
+    assert!(ask(Some("bank down")).await.0.is_ok());
 }

@@ -1,8 +1,10 @@
 //! A start is bounded, whatever is wrong with the store: it goes on without it, or says what is wrong, by choice.
 
-use cutout::{Client, ClientBuilder, ConnectError, START_TIMEOUT};
+use crate::until;
+use cutout::{Client, ClientBuilder, ConnectError, START_TIMEOUT, State};
 use cutout_tests::canary;
-use cutout_tests::redis::RedisServer;
+use cutout_tests::flips::{Flipper, KEY, NAME};
+use cutout_tests::redis::{RedisServer, documented_users, url_of};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -89,4 +91,30 @@ async fn who_requires_the_store_and_has_it_starts() {
     let redis = RedisServer::start();
     let client = Client::builder(redis.url()).require_store().connect().await.unwrap();
     assert!(client.health().connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_channel_or_without_it_a_start_is_whole_and_a_hang_later_is_told_and_heals() {
+    for less in [None, Some("-subscribe"), Some("resetchannels")] {
+        let redis = RedisServer::start();
+        documented_users(&redis);
+        if let Some(less) = less {
+            let () = redis.ask(&["ACL", "SETUSER", "cutout-caller", less]);
+        }
+        let mut flipper = Flipper::new(&redis.url()).await;
+        flipper.set(State::Open).await;
+        let started = Instant::now();
+        let url = url_of(&redis, "cutout-caller");
+        let client = Client::builder(url).breaker(NAME).require_store().connect().await.unwrap();
+        let bank = client.breaker(NAME, &[KEY]).unwrap();
+        assert!(started.elapsed() < START_TIMEOUT && bank.admit().is_err(), "{less:?}");
+
+        redis.pause();
+        until("the silence is told", || !client.health().connected).await;
+        let asked = Instant::now();
+        assert!(bank.admit().is_err() && asked.elapsed() < SLACK, "what was known stays: {less:?}");
+        redis.resume();
+        flipper.set(State::Closed).await;
+        until("it follows again", || client.health().connected && bank.admit().is_ok()).await;
+    }
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms, and the rooms that each may import.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("cutout-core", &[]),
     ("cutout-flags", &["cutout-core"]),
     ("cutout-lambda", &["cutout-core"]),
     ("cutout-service", &["cutout-core", "cutout-flags"]),
     ("cutout", &["cutout-core", "cutout-flags"]),
+    ("cutout-envoy", &["cutout-core", "cutout-flags"]),
     ("cutout-cli", &["cutout", "cutout-core", "cutout-flags", "cutout-lambda", "cutout-service"]),
     (
         "cutout-tests",
@@ -24,11 +25,13 @@ const IMPORTS: [(&str, &[&str]); 8] = [
 const TESTS: [&str; 2] = ["cutout-tests", "cutout-sim"];
 
 /// Crates that belong to named rooms alone.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("redis", &["cutout-flags"]),
     ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
     ("reqwest-middleware", &["cutout"]),
-    ("axum", &["cutout-service", "cutout-cli"]),
+    ("axum", &["cutout-service", "cutout-envoy", "cutout-cli"]),
+    ("envoy-types", &["cutout-envoy"]),
+    ("tonic", &["cutout-envoy"]),
     ("lambda_runtime", &["cutout-lambda"]),
     ("metrics-exporter-prometheus", &["cutout-service"]),
 ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A write that tells of this many transitions, the first at `at_ms` 1.
 fn telling(id: &BreakerId, expected: u64, transitions: i64) -> Write {
-    let transition = |at_ms| Transition { from: Closed, to: Open, at_ms, cause: Cause::Stale };
+    let transition = |at_ms| Transition { from: Closed, to: Open, at_ms, cause: Cause::Stale, fault: None };
     let links = Links { monitor: Some("https://dd.example/monitors/7".into()), event: None };
     let entry = |at_ms| AuditEntry { transition: transition(at_ms), links: Some(links.clone()) };
     let audit = (1..=transitions).map(entry).collect();

@@ -100,9 +100,9 @@ async fn any_program_reads_flags_and_changes_with_plain_commands() {
 async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
     let (_subject, store, term, mut plain) = scene(RedisServer::start()).await;
     let cause = Cause::Person { by: "ann".into(), why: "a \"drill\"".into(), act: "force" };
-    let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone() };
+    let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone(), fault: None };
     let (id, record) = (bank(1), Breaker::new(1));
-    let closed = Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale };
+    let closed = Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale, fault: None };
     let audit = vec![opened.clone().into(), closed.into()];
     let write = Write::Breaker { id, expected: 0, record, flag: None, not_closed_by: 0, audit };
     commit(&*store, &term, write.clone()).await;

@@ -58,11 +58,14 @@ impl Room {
         Room { bounds, places: Semaphore::new(bounds.max_concurrent), waiting: AtomicUsize::new(0) }
     }
 
-    /// A place, at once or by the deadline. `shown` counts those who wait.
-    pub(super) async fn enter(&self, deadline: Instant, shown: &AtomicU64) -> Result<Place<'_>, Full> {
-        if let Ok(permit) = self.places.try_acquire() {
-            return Ok(Place { _permit: permit, waited: false });
-        }
+    /// A place, if there is one now.
+    pub(super) fn at_once(&self) -> Option<Place<'_>> {
+        let permit = self.places.try_acquire().ok()?;
+        Some(Place { _permit: permit, waited: false })
+    }
+
+    /// A place by the deadline, if there is room to wait. `shown` counts those who wait.
+    pub(super) async fn wait(&self, deadline: Instant, shown: &AtomicU64) -> Result<Place<'_>, Full> {
         let _waiting = Waiting::new(self, shown).ok_or(Full::AtOnce)?;
         let asked = Instant::now();
         match tokio::time::timeout_at(deadline, self.places.acquire()).await {

@@ -11,14 +11,17 @@ use tokio::time::Instant;
 
 /// Two lanes, of which the second is called while the first refuses. The second has its own breaker, which may refuse too.
 ///
-/// ```no_run
-/// # async fn charge(vendor: &str) -> Result<u64, std::io::Error> { Ok(1) }
-/// # async fn pay(first: cutout::Lane, second: cutout::Lane) {
-/// let vendors = cutout::Failover::new(first, second);
-/// let receipt = vendors
-///     .call(|lane| charge(if lane.breaker().id().name() == "bank-a" { "https://a" } else { "https://b" }))
-///     .await;
-/// # drop(receipt) }
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-a", "bank-b"]);
+/// let lane = |name: &str| Ok::<_, cutout::Mistakes>(cutout::Upstream::builder(name).build(&fake.client())?.lane::<&str>(&[]));
+/// let vendors = cutout::Failover::new(lane("bank-a")?, lane("bank-b")?);
+/// fake.open::<&str>("bank-a", &[])?;
+/// let asked = vendors.call(|lane| std::future::ready(Ok::<_, std::io::Error>(lane.breaker().id().name().to_owned()))).await?;
+/// assert_eq!(asked, "bank-b");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Failover {

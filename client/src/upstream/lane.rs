@@ -15,6 +15,7 @@ use crate::names::UnknownBreaker;
 use crate::outcome::{ByResult, Classify};
 use crate::tally::Aside;
 use cutout_core::BreakerId;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,12 +27,14 @@ pub const LANES_MAX: usize = 10_000;
 /// A vendor as this process calls it: the breakers of one name, with time-outs, bulkhead, retries and a local breaker around them. Cheap to
 /// clone.
 ///
-/// ```no_run
+/// ```
 /// use cutout::{Bulkhead, LocalBreaker, Retries, Upstream, Window};
 /// use std::time::Duration;
 ///
-/// # async fn ask() -> Result<u64, std::io::Error> { Ok(1) }
-/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn ask() -> Result<u64, std::io::Error> { Ok(7) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank-charge"]).client();
 /// let inquiries = Upstream::builder("bank-charge")
 ///     .class("inquiry")
 ///     .request_timeout(Duration::from_secs(5))
@@ -41,19 +44,27 @@ pub const LANES_MAX: usize = 10_000;
 ///     .local_breaker(LocalBreaker::over(Window::Time(Duration::from_secs(10))).failure_percent(50))
 ///     .build(&client)?;
 /// let bank = inquiries.lane(&["0001"]); // keep it
-/// let balance = bank.call_idempotent(ask).await?;
-/// # drop(balance); Ok(())
+/// assert_eq!(bank.call_idempotent(ask).await?, 7);
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
+
+/// Foldhash is seeded anew in each process; keys may come from requests.
+type Lanes = HashMap<BreakerId, Lane, foldhash::fast::RandomState>;
+
+thread_local! {
+    /// Room to spell a key in, so that finding a lane allocates nothing.
+    static SPELLED: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 struct Shared {
     client: Client,
     settings: Arc<Settings>,
     /// The breaker without a key: what calls go by if it turns out late that nobody declares the name.
     keyless: Breaker,
-    lanes: RwLock<HashMap<BreakerId, Lane>>,
+    lanes: RwLock<Lanes>,
     /// For keys beyond the bound.
     others: Arc<Guards>,
 }
@@ -111,12 +122,15 @@ impl Upstream {
     #[must_use]
     pub fn lane<V: AsRef<str>>(&self, key: &[V]) -> Lane {
         let shared = &*self.0;
-        let id = BreakerId::new(self.name(), key);
-        let known = shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = SPELLED.with_borrow_mut(|spelled| {
+            spelled.clear();
+            BreakerId::spell(self.name(), key, spelled);
+            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(spelled.as_str()).cloned()
+        });
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
             let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown));
-            self.new_lane(id, self.counted(&breaker, key))
+            self.new_lane(BreakerId::new(self.name(), key), self.counted(&breaker, key))
         })
     }
 
@@ -153,7 +167,21 @@ impl Upstream {
 }
 
 /// The way to a vendor for one key: its breaker and what stands around it. Cheap to clone; keep it rather than look it up each time, and keep
-/// the upstream (or its client) as long.
+/// the upstream (or its client) as long. Nothing in it needs the store.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let banks = cutout::Upstream::builder("bank-charge").build(&fake.client())?;
+/// let (one, two) = (banks.lane(&["0001"]), banks.lane(&["0002"]));
+/// fake.open("bank-charge", &["0001"])?;
+/// let charge = || async { Ok::<_, std::io::Error>("charged") };
+/// assert!(one.call(charge).await.is_err());
+/// assert_eq!(two.call(charge).await?, "charged");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Lane(Arc<Inner>);
 
@@ -186,6 +214,20 @@ impl Lane {
 
     /// Calls once, if the breaker, the local breaker and the bulkhead let it. Every `Err` counts as the vendor's failure;
     /// [`Lane::call_by`] tells otherwise.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = cutout::FakeClient::new(["bank"]).client();
+    /// use cutout::{CallError, Upstream};
+    ///
+    /// let bank = Upstream::builder("bank").request_timeout(std::time::Duration::from_millis(5)).build(&client)?;
+    /// let hangs = || std::future::pending::<Result<u64, std::io::Error>>();
+    /// let error = bank.lane::<&str>(&[]).call(hangs).await.unwrap_err();
+    /// assert!(matches!(error, CallError::TimedOut(_)) && !error.is_not_sent());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`CallError`], which tells whether anything was sent.
@@ -264,12 +306,19 @@ impl Lane {
 
     /// Takes the fallback's value in the place of an error, and counts it (`cutout_client_fallbacks_total`). `None` leaves the error.
     ///
-    /// ```no_run
-    /// # async fn quote() -> Result<u64, std::io::Error> { Ok(1) }
-    /// # async fn pay(bank: cutout::Lane, last_quote: u64) {
-    /// let answer = bank.call(quote).await;
-    /// let answer = bank.fall_back(answer, |error| error.is_not_sent().then_some(last_quote));
-    /// # drop(answer) }
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let fake = cutout::FakeClient::new(["rates"]);
+    /// # fake.open::<&str>("rates", &[])?;
+    /// # let rates = cutout::Upstream::builder("rates").build(&fake.client())?.lane::<&str>(&[]);
+    /// # async fn quote() -> Result<u64, std::io::Error> { Ok(8) }
+    /// let last_quote = 7;
+    /// let answer = rates.call(quote).await; // refused: the breaker is open
+    /// let answer = rates.fall_back(answer, |error| error.is_not_sent().then_some(last_quote));
+    /// assert_eq!(answer?, 7);
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -4,6 +4,21 @@ use cutout_core::BreakerId;
 use std::time::Duration;
 
 /// As many calls are under way as may be, and as many wait. Nothing was sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank"]).client();
+/// use cutout::{Bulkhead, CallError, Upstream};
+///
+/// let one = Bulkhead { max_concurrent: 1, max_waiting: 0 };
+/// let bank = Upstream::builder("bank").bulkhead(one).build(&client)?.lane::<&str>(&[]);
+/// let inner = bank.clone();
+/// let within = bank.call(|| async move { Ok::<_, ()>(inner.call(|| async { Ok::<(), ()>(()) }).await) }).await;
+/// assert!(matches!(within, Ok(Err(CallError::Overflow(overflow))) if overflow.max_concurrent() == 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the call was not made because {breaker} has {max_concurrent} calls under way and no room to wait")]
 pub struct Overflow {
@@ -33,6 +48,21 @@ impl Overflow {
 }
 
 /// This process's own breaker is open, or half-open with all its trials under way. Nothing was sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank"]).client();
+/// use cutout::{CallError, LocalBreaker, Upstream, Window};
+///
+/// let rules = LocalBreaker::over(Window::Calls(20)).consecutive_failures(1);
+/// let bank = Upstream::builder("bank").local_breaker(rules).build(&client)?.lane::<&str>(&[]);
+/// let fails = || async { Err::<(), _>("no route") };
+/// assert!(matches!(bank.call(fails).await, Err(CallError::Failed("no route"))));
+/// assert!(matches!(bank.call(fails).await, Err(CallError::Tripped(_))), "by this process alone");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the call was refused because too many calls of this process to {breaker} have failed")]
 pub struct Tripped {

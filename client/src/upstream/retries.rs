@@ -96,8 +96,12 @@ impl Retrying {
     }
 
     /// A call begins that may be retried.
-    pub(super) fn begin(&self) -> Waits {
+    pub(super) fn begin(&self) {
         self.budget.deposit();
+    }
+
+    /// The waits of one call, made when the first is needed.
+    pub(super) fn waits(&self) -> Waits {
         self.backoffs.clone().make_backoff()
     }
 
@@ -141,7 +145,7 @@ mod tests {
                     tokio::time::advance(Duration::from_millis(*wait_ms)).await;
                     now_ms += wait_ms;
                     calls.extend(std::iter::repeat_n(now_ms, *begun));
-                    for _ in 0..*begun { let _ = retrying.begin(); }
+                    for _ in 0..*begun { retrying.begin(); }
                     retries.extend((0..*failed).filter(|_| retrying.withdraw()).map(|_| now_ms));
                 }
                 let since = |times: &[u64], ms: u64| times.iter().filter(|at| **at + ms > now_ms).count() as u64;
@@ -173,7 +177,7 @@ mod tests {
             let (first, longest) = (Duration::from_millis(50), Duration::from_millis(300));
             let retrying = Retrying::new(Retries::up_to(4).backoff(first, longest)).unwrap();
             let waits = || {
-                let mut waits = retrying.begin();
+                let mut waits = retrying.waits();
                 let now = tokio::time::Instant::now();
                 let mut next = || waits.next_backoff().deadline() - now;
                 [next(), next(), next(), next()]

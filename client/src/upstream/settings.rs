@@ -77,6 +77,18 @@ impl Mistake {
 }
 
 /// All settings of an upstream that cannot be used.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank"]).client();
+/// use std::time::Duration;
+///
+/// let wrong = cutout::Upstream::builder("bank").request_timeout(Duration::ZERO).class("").build(&client);
+/// let settings: Vec<_> = wrong.unwrap_err().all().iter().map(cutout::Mistake::setting).collect();
+/// assert_eq!(settings, ["class", "request_timeout"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes {
     name: String,

@@ -2,6 +2,9 @@
 //!
 //! Ask the breaker; find room; ask again if that took a while; ask the local breaker; inject what a person ordered; call, with a limit of time; judge; count; perhaps
 //! wait and try again. A door brings the call itself and its own loop, and nothing else.
+//!
+//! A call's future is moved and allocated as a whole, so what a call hardly ever needs (to wait in line, for a fault, for the next
+//! try) is boxed when it comes to that, and does not make every call's future larger.
 
 use super::bulkhead::{Full, Place};
 use super::lane::Lane;
@@ -14,6 +17,7 @@ use crate::local::{Local, Ticket};
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
 use cutout_core::{Injection, Mark};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::retry::backoff::Backoff;
@@ -26,7 +30,9 @@ pub(crate) struct Tries<'a> {
     deadline: Instant,
     /// Whether the call may be made twice.
     repeatable: bool,
-    /// None: no try has begun, or it is tried once.
+    /// Whether the budget of retries knows of this call.
+    is_known: bool,
+    /// None: it was not retried yet.
     waits: Option<Waits>,
     retried: u32,
     /// What a fault does to the next try. Drawn once for the call, as it is what the call meets and not what each try meets.
@@ -70,7 +76,8 @@ impl<'a> Tries<'a> {
     /// A call that is tried once.
     pub(crate) fn once(lane: &'a Lane, started: Instant) -> Tries<'a> {
         let deadline = started + lane.settings().request_timeout;
-        Tries { lane, started, deadline, repeatable: false, waits: None, retried: 0, injection: None }
+        let (repeatable, is_known) = (false, false);
+        Tries { lane, started, deadline, repeatable, is_known, waits: None, retried: 0, injection: None }
     }
 
     /// A call that may be retried, as far as the lane's settings say.
@@ -119,20 +126,24 @@ impl<'a> Tries<'a> {
         };
         match self.injection.take() {
             None => Ok(one),
-            Some(injection) => one.meet(injection).await,
+            Some(injection) => Box::pin(one.meet(injection)).await,
         }
     }
 
     /// Only a call that is made earns the budget anything: what is refused is no traffic that retries may be a share of.
     fn begin_retrying(&mut self) {
-        if self.repeatable && self.waits.is_none() {
-            self.waits = self.lane.guards().retrying.as_ref().map(Retrying::begin);
+        if self.repeatable && !self.is_known {
+            self.is_known = true;
+            self.lane.guards().retrying.iter().for_each(Retrying::begin);
         }
     }
 
     async fn find_room(&self) -> Result<Option<Place<'a>>, NotSent> {
         let Some(room) = &self.lane.guards().room else { return Ok(None) };
-        let found = room.enter(self.deadline, self.lane.breaker().tally().waiting()).await;
+        if let Some(place) = room.at_once() {
+            return Ok(Some(place));
+        }
+        let found = Box::pin(room.wait(self.deadline, self.lane.breaker().tally().waiting())).await;
         found.map(Some).map_err(|full| {
             let breaker = self.lane.breaker();
             breaker.calls().stripe().refuse(Ended::Overflow);
@@ -153,14 +164,19 @@ impl<'a> Tries<'a> {
 
     /// After a try that ended so: whether another one is to be made. Waits until it is time for it.
     pub(crate) async fn again(&mut self, ended: Ended) -> bool {
-        let may = matches!(ended, Ended::Failure | Ended::Timeout);
-        let (Some(waits), Some(retrying)) = (&mut self.waits, &self.lane.guards().retrying) else {
-            return false;
-        };
-        if !may || self.retried >= retrying.retries_max {
+        match &self.lane.guards().retrying {
+            Some(retrying) if self.is_known && matches!(ended, Ended::Failure | Ended::Timeout) => {
+                Box::pin(self.wait_for_next(retrying)).await
+            }
+            _ => false,
+        }
+    }
+
+    async fn wait_for_next(&mut self, retrying: &Retrying) -> bool {
+        if self.retried >= retrying.retries_max {
             return false;
         }
-        let wait = waits.next_backoff();
+        let wait = self.waits.get_or_insert_with(|| retrying.waits()).next_backoff();
         if wait.deadline() >= self.deadline {
             return false;
         }
@@ -241,7 +257,8 @@ impl Try<'_> {
         let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
         let began = self.began;
         let (timeout, until) = self.limit();
-        let result = tokio::time::timeout_at(until, call).instrument(span.clone()).await;
+        let mut timed = pin!(tokio::time::timeout_at(until, call).instrument(span));
+        let result = timed.as_mut().await;
         let took = began.elapsed();
         let (result, ended) = match result {
             Err(_) => {
@@ -260,7 +277,7 @@ impl Try<'_> {
         // With the time that a fault took, the vendor might have answered. The end of a try's own time is the vendor's.
         let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
         let ended = if was_cut && ended != Ended::Success { Ended::Injected } else { ended };
-        span.record("outcome", ended.word());
+        timed.span().record("outcome", ended.word());
         self.end(ended, took);
         (result, ended)
     }

@@ -69,7 +69,13 @@ fn an_alert_opens_and_recovery_goes_through_half_open_to_closed() {
     let cause = Cause::Report { monitor_id: MONITOR };
     assert_eq!(
         opened,
-        [Transition { from: State::Closed, to: State::Open, at_ms: T0 + 7_000, cause: cause.clone() }]
+        [Transition {
+            from: State::Closed,
+            to: State::Open,
+            at_ms: T0 + 7_000,
+            cause: cause.clone(),
+            fault: None
+        }]
     );
     assert_eq!(
         breaker.flag(&policy(), None),
@@ -83,15 +89,23 @@ fn an_alert_opens_and_recovery_goes_through_half_open_to_closed() {
     );
 
     let recovered = breaker.apply(&policy(), &report(MONITOR, seen("OK", 60, 61)), None, T0 + 62_000);
-    assert_eq!(recovered, [Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 62_000, cause }]);
+    assert_eq!(
+        recovered,
+        [Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 62_000, cause, fault: None }]
+    );
     let flag = breaker.flag(&policy(), None);
     assert_eq!(flag.ramp, Some(Ramp { from_ms: T0 + 62_000, to_ms: T0 + 72_000, from_ppm: FIRST_SHARE_PPM }));
     assert_eq!(flag.next, Some(Next { at_ms: T0 + 72_000, state: State::Closed }));
 
     assert_eq!(breaker.advance(&policy(), None, T0 + 71_999), []);
     let closed = breaker.advance(&policy(), None, T0 + 99_000);
-    let ended =
-        Transition { from: State::HalfOpen, to: State::Closed, at_ms: T0 + 72_000, cause: Cause::RampEnded };
+    let ended = Transition {
+        from: State::HalfOpen,
+        to: State::Closed,
+        at_ms: T0 + 72_000,
+        cause: Cause::RampEnded,
+        fault: None,
+    };
     assert_eq!(closed, [ended], "the change is dated when it was due, not when it was written");
 }
 

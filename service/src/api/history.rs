@@ -3,7 +3,7 @@
 //! What is older than the retention is not shown, also where the store has not let it go yet. An entry is shown as far as
 //! this version can read it: an older or newer one may have written it.
 
-use super::model::{StateName, time};
+use super::model::{FaultView, StateName, time};
 use super::operator::Looker;
 use super::problem::Problem;
 use super::{Api, Asked};
@@ -13,7 +13,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use cutout_core::BreakerId;
+use cutout_core::{BreakerId, Fault};
 use cutout_flags::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, Audited};
 use futures_util::stream::try_unfold;
 use http::{HeaderValue, header};
@@ -101,6 +101,9 @@ pub(crate) struct HistoryItem {
     #[schema(required)]
     pub(crate) to: Option<StateName>,
     pub(crate) cause: CauseView,
+    /// How much of a fault was ordered; null: none was.
+    #[schema(required)]
+    pub(crate) fault: Option<FaultView>,
     pub(crate) links: LinksView,
 }
 
@@ -125,6 +128,7 @@ impl HistoryItem {
                 why: text(&cause["why"]),
                 act: text(&cause["act"]),
             },
+            fault: Fault::deserialize(&entry["fault"]).ok().as_ref().map(Into::into),
             links: LinksView { monitor: link("monitor"), event: link("event") },
         }
     }

@@ -99,6 +99,36 @@ fn the_operators_api_is_there_for_operators_alone_and_on_loopback_unless_told_ot
 }
 
 #[test]
+fn people_come_in_by_a_secret_of_the_sessions_own_and_by_a_proxy_if_all_of_it_is_told() {
+    let of = |more: &[(&'static str, &'static str)]| {
+        let mut variables = good();
+        variables.extend(more);
+        read(&variables)
+    };
+    let ann = "ann:2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90:operator";
+    let secrets = "0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210";
+    let page = of(&[(OPERATORS, ann), (SESSION_SECRETS, secrets)]).unwrap().operators.unwrap().page;
+    assert_eq!((page.session_secrets.len(), page.proxy, &*page.base), (2, None, ""));
+    let all = [
+        (OPERATORS_HEADER, "x-forwarded-email"),
+        (OPERATORS_HEADER_FROM, "10.0.0.0/8"),
+        (OPERATORS_HEADER_ROLES, "*:viewer"),
+    ];
+    let alone = of(&all).unwrap().operators.unwrap();
+    assert!(alone.operators.is_empty() && alone.page.proxy.is_some(), "nobody needs a token then");
+    for missing in 0..all.len() {
+        let mut some = all.to_vec();
+        some.remove(missing);
+        let told = of(&[&some[..], &[(OPERATORS, ann)]].concat()).unwrap_err().to_string();
+        assert!(told.contains("belong together"), "{told}");
+    }
+    let told = of(&[(OPERATORS, ann), (SESSION_SECRETS, "short-secret")]).unwrap_err().to_string();
+    assert!(told.contains("CUTOUT_SESSION_SECRETS, entry 1:") && !told.contains("short-secret"), "{told}");
+    let told = of(&[(SESSION_SECRETS, secrets)]).unwrap_err().to_string();
+    assert!(told.contains("nobody may use it") && !told.contains("0123456789"), "{told}");
+}
+
+#[test]
 fn nothing_that_must_be_set_has_a_default() {
     for missing in [REDIS_URL, BREAKERS, SIGNING_SECRETS] {
         for value in [None, Some(""), Some("  ")] {

@@ -27,8 +27,13 @@ fn a_fault_is_published_without_who_and_why_and_told_with_them() {
     let mut breaker = Breaker::new(T0);
     let told = breaker.obey(&policy(), &order(Act::Inject(fault(60))), None, T0);
     let by_ann = |act| Cause::Person { by: "ann".into(), why: "vendor maintenance".into(), act };
-    let stays = |cause, at_ms| Transition { from: State::Closed, to: State::Closed, at_ms, cause };
-    assert_eq!(told, [stays(by_ann("inject"), T0)]);
+    let (from, to) = (State::Closed, State::Closed);
+    let begun = Some(Box::new(Fault { since_ms: T0, ..fault(60) }));
+    assert_eq!(
+        told,
+        [Transition { from, to, at_ms: T0, cause: by_ann("inject"), fault: begun }],
+        "and how much"
+    );
     let flag = breaker.flag(&policy(), None);
     assert_eq!(
         flag.fault.as_deref(),
@@ -46,7 +51,8 @@ fn a_fault_is_published_without_who_and_why_and_told_with_them() {
     );
 
     let ended = breaker.obey(&policy(), &order(Act::EndFault), None, T0 + 1_000);
-    assert_eq!(ended, [stays(by_ann("end_fault"), T0 + 1_000)]);
+    let cause = by_ann("end_fault");
+    assert_eq!(ended, [Transition { from, to, at_ms: T0 + 1_000, cause, fault: None }]);
     assert_eq!((breaker.fault(), breaker.flag(&policy(), None).fault), (None, None));
 }
 

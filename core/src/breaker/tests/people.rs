@@ -63,7 +63,13 @@ fn a_forced_close_is_closed_at_once_and_no_least_time_follows_a_persons_end() {
     let cleared = opened.obey(&policy, &order(Act::Clear), None, T0 + 1_000);
     assert_eq!(
         cleared[0],
-        Transition { from: State::Open, to: State::HalfOpen, at_ms: T0 + 1_000, cause: person("clear") }
+        Transition {
+            from: State::Open,
+            to: State::HalfOpen,
+            at_ms: T0 + 1_000,
+            cause: person("clear"),
+            fault: None
+        }
     );
 }
 
@@ -72,7 +78,13 @@ fn an_order_that_leaves_the_state_as_it_is_is_told_too() {
     let told = Breaker::new(T0).obey(&policy(), &force(Forced::Closed, None), None, T0);
     assert_eq!(
         told,
-        [Transition { from: State::Closed, to: State::Closed, at_ms: T0, cause: person("force") }]
+        [Transition {
+            from: State::Closed,
+            to: State::Closed,
+            at_ms: T0,
+            cause: person("force"),
+            fault: None
+        }]
     );
 }
 
