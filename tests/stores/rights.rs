@@ -37,7 +37,7 @@ async fn flip(store: &dyn Store, term: &Term, revision: u64) {
         unreachable!("it is a breaker's");
     };
     let cause = Cause::Person { by: "ann".into(), why: "a drill".into(), act: "force" };
-    let audit = vec![Transition { from: Closed, to, at_ms: 5, cause }.into()];
+    let audit = vec![Transition { from: Closed, to, at_ms: 5, cause, fault: None }.into()];
     let not_closed_by = if to == Open { 1 } else { -1 };
     let write = Write::Breaker { id, expected, record: Breaker::new(1), flag, not_closed_by, audit };
     assert_eq!(store.commit(term, &[write]).await.unwrap(), Committed::Taken(vec![true]));
