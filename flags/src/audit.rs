@@ -119,6 +119,15 @@ pub enum AuditFrom {
     After(AuditId),
 }
 
+/// What a reader of a group took over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TakenOver {
+    /// An entry that another reader has not finished; none: there is none.
+    pub entry: Option<Audited>,
+    /// How many entries nobody has finished and nobody can any more: the stream does not keep them.
+    pub trimmed: usize,
+}
+
 /// What a store answers that keeps no audit stream.
 pub(crate) fn keeps_none() -> StoreError {
     StoreError::Refused { doing: "reading the audit stream", source: "this store keeps none".into() }

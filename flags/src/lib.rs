@@ -14,12 +14,13 @@ mod redis;
 pub mod store;
 pub mod table;
 
-pub use self::redis::RedisStore;
+pub use self::redis::{REQUEST_SECONDS_METRIC, RedisStore};
 pub use audit::{
     AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
+    TakenOver,
 };
 pub use clock::LocalClock;
-pub use follower::{Follower, Sink, Synced};
+pub use follower::{Follower, LOSSES_METRIC, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, PUBLISHED_VERSION, Position,

@@ -3,7 +3,7 @@
 //! It keeps the same rules as the store in Redis, and the same suite checks both. Handles share one state, so a
 //! service and its followers in one process see the same flags. Left out: durability, and other processes.
 
-use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver, keeps_none};
 use crate::store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, PUBLISHED_VERSION, Position, Publish,
     Published, Read, Snapshot, Store, StoreError, Stored, Term, Write,
@@ -49,6 +49,16 @@ struct State {
     place: u64,
     audit: VecDeque<Audited>,
     audit_kept: AuditKept,
+    groups: HashMap<String, Group>,
+}
+
+/// Readers of the audit stream who share its entries.
+#[derive(Clone)]
+struct Group {
+    /// The last entry that was handed out.
+    last: AuditId,
+    /// What was handed out and is not finished, and since when it is its reader's.
+    pending: BTreeMap<AuditId, Instant>,
 }
 
 #[derive(Clone)]
@@ -177,6 +187,33 @@ impl State {
         }
     }
 
+    /// Hands out the next entry of a group.
+    fn next_of(&mut self, group: &str) -> Result<Option<Audited>, StoreError> {
+        let group = self.groups.get_mut(group).ok_or_else(keeps_none)?;
+        let next = self.audit.iter().find(|entry| entry.id > group.last).cloned();
+        if let Some(next) = &next {
+            group.last = next.id;
+            group.pending.insert(next.id, Instant::now());
+        }
+        Ok(next)
+    }
+
+    fn take_over(&mut self, group: &str, idle: Duration) -> Result<TakenOver, StoreError> {
+        let group = self.groups.get_mut(group).ok_or_else(keeps_none)?;
+        let before = group.pending.len();
+        let audit = &self.audit;
+        group.pending.retain(|id, since| {
+            since.elapsed() < idle || audit.binary_search_by_key(id, |entry| entry.id).is_ok()
+        });
+        let trimmed = before - group.pending.len();
+        let left = group.pending.iter_mut().find(|(_, since)| since.elapsed() >= idle);
+        let entry = left.and_then(|(id, since)| {
+            *since = Instant::now();
+            audit.binary_search_by_key(id, |entry| entry.id).ok().map(|place| audit[place].clone())
+        });
+        Ok(TakenOver { entry, trimmed })
+    }
+
     fn set_pause(&mut self, pause: Option<&Pause>, cause: &Cause, at_ms: i64, now_ms: i64) {
         if let Some(life) = &mut self.life {
             life.pause = pause.cloned();
@@ -264,6 +301,7 @@ impl Store for MemoryStore {
 
     async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
         self.state().set_pause(pause, cause, at_ms, self.now_ms());
+        self.shared.changed.notify_waiters();
         Ok(())
     }
 
@@ -279,6 +317,8 @@ impl Store for MemoryStore {
         if is_expected {
             state.set_pause(pause, cause, at_ms, self.now_ms());
         }
+        drop(state);
+        self.shared.changed.notify_waiters();
         Ok(is_expected)
     }
 
@@ -298,6 +338,54 @@ impl Store for MemoryStore {
                 state.audit.iter().filter(|entry| entry.id > place).take(count).cloned().collect()
             }
         })
+    }
+
+    async fn audit_group(&self, group: &str, from_start: bool) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let newest = state.audit.back().map(|newest| newest.id).filter(|_| !from_start);
+        let new = || Group { last: newest.unwrap_or_default(), pending: BTreeMap::new() };
+        state.groups.entry(group.to_owned()).or_insert_with(new);
+        Ok(())
+    }
+
+    async fn audit_next(
+        &self,
+        group: &str,
+        _reader: &str,
+        wait: Duration,
+    ) -> Result<Option<Audited>, StoreError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            // Registered before the look, so that an entry between the look and the wait is not missed.
+            let changed = self.shared.changed.notified();
+            let next = self.state().next_of(group)?;
+            if next.is_some() || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Ok(next);
+            }
+        }
+    }
+
+    async fn audit_take_over(
+        &self,
+        group: &str,
+        _reader: &str,
+        idle: Duration,
+    ) -> Result<TakenOver, StoreError> {
+        self.state().take_over(group, idle)
+    }
+
+    async fn audit_keep(&self, group: &str, _reader: &str, id: AuditId) -> Result<(), StoreError> {
+        if let Some(since) = self.state().groups.get_mut(group).and_then(|group| group.pending.get_mut(&id)) {
+            *since = Instant::now();
+        }
+        Ok(())
+    }
+
+    async fn audit_done(&self, group: &str, id: AuditId) -> Result<(), StoreError> {
+        if let Some(group) = self.state().groups.get_mut(group) {
+            group.pending.remove(&id);
+        }
+        Ok(())
     }
 
     fn keep_audit(&self, kept: AuditKept) {

@@ -9,6 +9,7 @@ mod channel;
 mod connection;
 mod errors;
 mod forms;
+mod group;
 mod redirect;
 mod role;
 mod route;
@@ -16,7 +17,7 @@ mod sentinel;
 mod tail;
 mod url;
 
-use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited};
+use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver};
 use crate::follower::chain;
 use crate::store::{
     CHANGES_KEPT, Change, Committed, Epoch, Meta, Mistake, Position, Publish, Published, Read, Setting,
@@ -30,13 +31,13 @@ use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
 use forms::{Keys, foreign, json, parse_audited, parse_published, parse_record, published_parts, record};
 use redis::streams::StreamRangeReply;
-use redis::{InfoDict, Pipeline, Script, ScriptInvocation};
+use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The place of `breakers` among the script's KEYS.
 const BREAKERS_KEY: u8 = 4;
@@ -44,6 +45,8 @@ const BREAKERS_KEY: u8 = 4;
 const MONITORS_KEY: u8 = 5;
 /// The field of `INFO persistence` that says whether there is an append-only file: 0 or 1.
 const AOF_FIELD: &str = "aof_enabled";
+/// How long requests to Redis take, by what was being done and `ok` or `error`. Waiting for changes is not among them.
+pub const REQUEST_SECONDS_METRIC: &str = "cutout_store_request_seconds";
 /// The beginning of every stream.
 const STREAM_START: &str = "0-0";
 
@@ -56,6 +59,7 @@ pub struct RedisStore {
     commit: Script,
     declare: Script,
     pause: Script,
+    group: Script,
     audit_kept: Mutex<AuditKept>,
 }
 
@@ -93,6 +97,7 @@ impl RedisStore {
             commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
             pause: Script::new(include_str!("redis/pause.lua")),
+            group: Script::new(include_str!("redis/group.lua")),
             audit_kept: Mutex::default(),
         })
     }
@@ -103,7 +108,7 @@ impl RedisStore {
         pipeline: Pipeline,
     ) -> Result<T, StoreError> {
         let request = async |mut connection| pipeline.query_async(&mut connection).await;
-        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+        timed(doing, self.shared.ask(request)).await
     }
 
     async fn run<T: redis::FromRedisValue>(
@@ -112,7 +117,7 @@ impl RedisStore {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let request = async |mut connection| script.invoke_async(&mut connection).await;
-        self.shared.ask(request).await.map_err(|error| store_error(doing, error))
+        timed(doing, self.shared.ask(request)).await
     }
 
     /// The script's arguments for one write.
@@ -332,6 +337,36 @@ impl Store for RedisStore {
         Ok(found.ids.iter().filter_map(parse_audited).collect())
     }
 
+    async fn audit_group(&self, group: &str, from_start: bool) -> Result<(), StoreError> {
+        self.make_group(group, from_start).await
+    }
+
+    async fn audit_next(
+        &self,
+        group: &str,
+        reader: &str,
+        wait: Duration,
+    ) -> Result<Option<Audited>, StoreError> {
+        self.next_for(group, reader, wait).await
+    }
+
+    async fn audit_take_over(
+        &self,
+        group: &str,
+        reader: &str,
+        idle: Duration,
+    ) -> Result<TakenOver, StoreError> {
+        self.take_over_for(group, reader, idle).await
+    }
+
+    async fn audit_keep(&self, group: &str, reader: &str, id: AuditId) -> Result<(), StoreError> {
+        self.keep_for(group, reader, id).await
+    }
+
+    async fn audit_done(&self, group: &str, id: AuditId) -> Result<(), StoreError> {
+        self.done_for(group, id).await
+    }
+
     fn keep_audit(&self, kept: AuditKept) {
         *self.audit_kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
@@ -384,6 +419,19 @@ impl Store for RedisStore {
         let (info,): (InfoDict,) = self.ask("asking what it keeps on disk", pipeline).await?;
         Ok(info.get::<u8>(AOF_FIELD).map(|enabled| enabled == 1))
     }
+}
+
+/// Makes one request, and counts how long it took.
+async fn timed<T>(
+    doing: &'static str,
+    request: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
+    let started = Instant::now();
+    let answer = request.await;
+    let result = if answer.is_ok() { "ok" } else { "error" };
+    let took = started.elapsed().as_secs_f64();
+    metrics::histogram!(REQUEST_SECONDS_METRIC, "doing" => doing, "result" => result).record(took);
+    answer.map_err(|error| store_error(doing, error))
 }
 
 /// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.

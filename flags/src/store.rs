@@ -4,7 +4,7 @@
 //! ([`Store::commit`] compares and sets), numbers the changes of flags, and lets followers read flags and changes.
 //! Absent, unreachable and lost are three different answers: `None`, [`StoreError`], another epoch.
 
-use crate::audit::{AuditEntry, AuditFrom, AuditKept, Audited, keeps_none};
+use crate::audit::{AuditEntry, AuditFrom, AuditId, AuditKept, Audited, TakenOver, keeps_none};
 use async_trait::async_trait;
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
 use serde::{Deserialize, Serialize};
@@ -320,6 +320,47 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Reads up to `count` entries of the audit stream, [`crate::AUDIT_PER_READ_MAX`] at the most.
     async fn audit(&self, from: AuditFrom, count: usize) -> Result<Vec<Audited>, StoreError> {
         let _ = (from, count);
+        Err(keeps_none())
+    }
+
+    /// Makes a group of readers of the audit stream, unless it is there: each entry is handed to one of them. It begins with what is
+    /// written from now on, or with everything that is there (`from_start`).
+    async fn audit_group(&self, group: &str, from_start: bool) -> Result<(), StoreError> {
+        let _ = (group, from_start);
+        Err(keeps_none())
+    }
+
+    /// Hands the next entry to a reader of a group, waiting for it up to `wait`. It is his until [`Store::audit_done`].
+    async fn audit_next(
+        &self,
+        group: &str,
+        reader: &str,
+        wait: Duration,
+    ) -> Result<Option<Audited>, StoreError> {
+        let _ = (group, reader, wait);
+        Err(keeps_none())
+    }
+
+    /// Hands over to a reader the oldest entry whose own reader has neither finished nor kept it for `idle`.
+    async fn audit_take_over(
+        &self,
+        group: &str,
+        reader: &str,
+        idle: Duration,
+    ) -> Result<TakenOver, StoreError> {
+        let _ = (group, reader, idle);
+        Err(keeps_none())
+    }
+
+    /// Says that a reader is still at work on an entry.
+    async fn audit_keep(&self, group: &str, reader: &str, id: AuditId) -> Result<(), StoreError> {
+        let _ = (group, reader, id);
+        Err(keeps_none())
+    }
+
+    /// Says that an entry is finished.
+    async fn audit_done(&self, group: &str, id: AuditId) -> Result<(), StoreError> {
+        let _ = (group, id);
         Err(keeps_none())
     }
 

@@ -20,6 +20,8 @@ pub(crate) mod operator;
 pub(crate) mod orders;
 pub(crate) mod problem;
 
+pub(crate) use history::HistoryItem;
+
 use crate::Shared;
 use crate::board::{Board, Scope};
 use crate::limits::{Bounds, limited};
@@ -38,7 +40,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How many requests are worked on at once.
 pub const REQUESTS_MAX: usize = 32;
@@ -46,7 +48,7 @@ pub const REQUESTS_MAX: usize = 32;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
-/// How many streams (changes, exports) there are at once.
+/// How many streams (changes, exports) of one service there are at once.
 pub const STREAMS_MAX: usize = 64;
 /// The longest spelling of a breaker that is looked at, bytes.
 pub(crate) const ID_MAX_BYTES: usize = 1_024;
@@ -60,7 +62,6 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) operators: Operators,
-    streams: Arc<Semaphore>,
     /// How people come in by a browser; none: there is no page.
     pub(crate) door: Option<Door>,
 }
@@ -103,7 +104,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 
 impl Api {
     pub(crate) fn new(shared: Arc<Shared>, operators: Operators, door: Option<Door>) -> Arc<Api> {
-        Arc::new(Api { shared, operators, streams: Arc::new(Semaphore::new(STREAMS_MAX)), door })
+        Arc::new(Api { shared, operators, door })
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -121,9 +122,9 @@ impl Api {
     }
 
     /// The declaration of a breaker whose key has as many values as it should.
-    pub(crate) fn declaration(&self, id: &BreakerId) -> Result<&Declaration, Problem> {
+    pub(crate) fn declaration(&self, id: &BreakerId) -> Result<Declaration, Problem> {
         let undeclared = |detail: String| Problem::not_found("undeclared", detail);
-        let declaration = self.shared.parts.breakers.declaration(id);
+        let declaration = self.shared.breakers().declaration(id).cloned();
         let declaration =
             declaration.ok_or_else(|| undeclared(format!("no breaker {} is declared", id.name())))?;
         if declaration.key.len() == id.key_len() {
@@ -136,7 +137,7 @@ impl Api {
     /// A place for one more stream.
     fn stream_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let full = |_| Problem::unavailable("streams", "there are as many streams as there may be");
-        self.streams.clone().try_acquire_owned().map_err(full)
+        self.shared.streams.clone().try_acquire_owned().map_err(full)
     }
 }
 

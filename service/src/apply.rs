@@ -145,13 +145,15 @@ pub(crate) async fn apply_inventory(shared: &Shared, inventory: &Inventory) -> R
 }
 
 async fn apply_one(shared: &Shared, subject: Subject<'_>) -> Result<Applied, ApplyError> {
-    let (store, declarations) = (&*shared.parts.store, &*shared.parts.breakers.declarations);
-    let mut rounds = Rounds { wanted: first_guess(declarations, subject), ..Rounds::default() };
+    let store = &*shared.parts.store;
+    let wanted = first_guess(&shared.breakers().declarations, subject);
+    let mut rounds = Rounds { wanted, ..Rounds::default() };
     for _ in 0..ROUNDS_MAX {
+        let breakers = shared.breakers();
         let read = store.read(&rounds.wanted, Some(subject.monitor_id())).await?;
         let Some(term) = in_force(shared, &read).await? else { continue };
         rounds.enter(&term);
-        let plan = subject.plan(declarations, read.monitor.as_ref().map(|stored| &stored.value))?;
+        let plan = subject.plan(&breakers.declarations, read.monitor.as_ref().map(|stored| &stored.value))?;
         if !rounds.has_read(&plan) {
             continue;
         }

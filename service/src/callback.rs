@@ -11,6 +11,7 @@ use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
 use crate::chain::Chain;
 use crate::drill::{self, Drilled, Untaken};
+use crate::metrics;
 use crate::pulse::Kind;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
@@ -24,13 +25,19 @@ use cutout_core::{Callback, Drill};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// The path of the callback in a service.
 pub const CALLBACK_PATH: &str = "/dd_circuit_breaker/callback";
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a body may take to arrive: less than the whole request, so that a slow sender is told from a slow store.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The result of what was taken, in logs and metrics.
+const COMMITTED: &str = "committed";
 
 /// What may be posted.
 enum Message {
@@ -83,6 +90,15 @@ impl Message {
             Message::Inventory(_) | Message::Drill(_) => None,
         }
     }
+
+    /// How it is named in logs and metrics.
+    fn form(&self) -> &'static str {
+        match self {
+            Message::Callback(_) => "callback",
+            Message::Inventory(_) => "inventory",
+            Message::Drill(_) => "drill",
+        }
+    }
 }
 
 /// Why a callback was turned away.
@@ -90,6 +106,8 @@ impl Message {
 enum Refusal {
     #[error("the body exceeds {BODY_MAX_BYTES} bytes")]
     TooLarge,
+    #[error("the body did not arrive within {} s", BODY_READ_TIMEOUT.as_secs())]
+    Slow,
     #[error("the body could not be received")]
     Cut(#[source] BytesRejection),
     #[error("the callback is not authentic")]
@@ -112,6 +130,7 @@ impl Refusal {
         let fixed = |status, text: &str| (status, text.to_owned());
         match self {
             Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
+            Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, self.to_string()),
             Refusal::Cut(_) => (StatusCode::BAD_REQUEST, self.to_string()),
             Refusal::Unauthentic(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
             Refusal::Malformed(_) | Refusal::Schema(_) => {
@@ -133,6 +152,24 @@ impl Refusal {
             ) => fixed(StatusCode::SERVICE_UNAVAILABLE, "the flags cannot be written now: send it again"),
         }
     }
+
+    /// How it is named in metrics.
+    fn result(&self) -> &'static str {
+        match self {
+            Refusal::TooLarge => "too_large",
+            Refusal::Slow => "slow",
+            Refusal::Cut(_) => "cut",
+            Refusal::Unauthentic(_) => "unauthentic",
+            Refusal::Malformed(_) | Refusal::Schema(_) => "malformed",
+            Refusal::Elsewhere { .. } => "elsewhere",
+            Refusal::NotApplied(ApplyError::Undeclared(_)) => "undeclared",
+            Refusal::NotApplied(ApplyError::StandsBack(_)) => "stands_back",
+            Refusal::NotApplied(ApplyError::Store(_)) => "store",
+            Refusal::NotApplied(ApplyError::Unreadable { .. }) => "unreadable",
+            Refusal::NotApplied(ApplyError::Contended) => "contended",
+            Refusal::Undrilled(untaken) => untaken.result(),
+        }
+    }
 }
 
 /// The handler.
@@ -142,11 +179,12 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         Ok(message) => message,
         Err(refusal) => return turn_away(&refusal, None, started),
     };
+    let believed = Instant::now();
     let applied = match &message {
         Message::Drill(drill) => {
             return match drill::carry_out(&shared, drill).await {
                 Ok(drilled) => accept_drill(&drilled, drill, started),
-                Err(untaken) => turn_away(&Refusal::Undrilled(untaken), None, started),
+                Err(untaken) => turn_away(&Refusal::Undrilled(untaken), Some(&message), started),
             };
         }
         Message::Callback(callback) => apply::apply(&shared, callback).await,
@@ -154,12 +192,17 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
     };
     match applied {
         Ok(applied) => {
+            metrics::applied(message.form(), COMMITTED, believed.elapsed());
             if let Some(kind) = message.kind() {
                 shared.pulse.heard(kind, shared.clock.now_ms());
             }
             accept(&applied, &message, started)
         }
-        Err(error) => turn_away(&Refusal::NotApplied(error), message.monitor_id(), started),
+        Err(error) => {
+            let refusal = Refusal::NotApplied(error);
+            metrics::applied(message.form(), refusal.result(), believed.elapsed());
+            turn_away(&refusal, Some(&message), started)
+        }
     }
 }
 
@@ -186,7 +229,8 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     if request.body().size_hint().lower() > BODY_MAX_BYTES as u64 {
         return Err(Refusal::TooLarge);
     }
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+    let reading = tokio::time::timeout(BODY_READ_TIMEOUT, Bytes::from_request(request, &()));
+    reading.await.map_err(|_| Refusal::Slow)?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
         _ => Refusal::Cut(rejection),
     })
@@ -199,6 +243,9 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
     let Applied { applied, changed, unkeyed, refused } = applied;
+    metrics::callback(message.form(), COMMITTED);
+    metrics::unkeyed(unkeyed.len());
+    refused.iter().for_each(|id| metrics::key_refused(id.name()));
     if let Some(first) = refused.first() {
         let (monitor_id, keys, first) = (message.monitor_id(), refused.len(), first.as_str());
         tracing::error!(
@@ -208,15 +255,12 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
             "new keys beyond max_keys are refused: nothing protects them"
         );
     }
-    let (kind, groups) = match message {
-        Message::Callback(callback) => {
-            ("callback", callback.report.as_ref().map_or(0, |report| report.groups.len()))
-        }
-        Message::Inventory(_) => ("inventory", 0),
-        Message::Drill(_) => ("drill", 0),
+    let groups = match message {
+        Message::Callback(callback) => callback.report.as_ref().map_or(0, |report| report.groups.len()),
+        Message::Inventory(_) | Message::Drill(_) => 0,
     };
     tracing::info!(
-        result = "committed",
+        result = COMMITTED,
         status = StatusCode::OK.as_u16(),
         ms = ms_since(started),
         monitor_id = message.monitor_id(),
@@ -226,14 +270,16 @@ fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
         unkeyed = unkeyed.len(),
         // One reason shows what is wrong; thousands of groups would all have the same.
         unkeyed_first = unkeyed.first(),
-        "{kind}"
+        "{}",
+        message.form()
     );
     Json(serde_json::json!({ "applied": applied, "changed": changed })).into_response()
 }
 
 fn accept_drill(drilled: &Drilled, drill: &Drill, started: Instant) -> Response {
+    metrics::callback("drill", COMMITTED);
     tracing::info!(
-        result = "committed",
+        result = COMMITTED,
         status = StatusCode::OK.as_u16(),
         ms = ms_since(started),
         breaker = drill.breaker,
@@ -245,7 +291,9 @@ fn accept_drill(drilled: &Drilled, drill: &Drill, started: Instant) -> Response 
     Json(serde_json::json!({ "changed": drilled.changed })).into_response()
 }
 
-fn turn_away(refusal: &Refusal, monitor_id: Option<u64>, started: Instant) -> Response {
+fn turn_away(refusal: &Refusal, message: Option<&Message>, started: Instant) -> Response {
+    metrics::callback(message.map_or("unknown", Message::form), refusal.result());
+    let monitor_id = message.and_then(Message::monitor_id);
     let (status, text) = refusal.answer();
     let (ms, error) = (ms_since(started), Chain(refusal));
     let (result, code) = ("refused", status.as_u16());

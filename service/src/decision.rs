@@ -1,8 +1,9 @@
 //! One breaker's decision: what is to be written, and what is told of it.
 //!
-//! Core decides; this turns "before" and "after" into a write, and is the one place that logs transitions. A
+//! Core decides; this turns "before" and "after" into a write, and is the one place that logs and counts transitions. A
 //! transition is logged when its write is taken, so that of several instances exactly one logs it.
 
+use crate::metrics::{self, cause_name};
 use cutout_core::{Breaker, BreakerId, Cause, Flag, Hold, Policy, State, Transition};
 use cutout_flags::{AuditEntry, Links, Publish, Stored, Write};
 
@@ -87,36 +88,32 @@ impl Decision {
         }
     }
 
-    /// Logs the transitions of a decision that was taken.
+    /// Logs and counts the transitions of a decision that was taken.
     pub(crate) fn log(&self) {
         let Write::Breaker { audit, record, id, .. } = &self.write else { return };
         for AuditEntry { transition, links } in audit {
             let Transition { from, to, at_ms, cause, fault } = transition;
             let breaker = id.as_str();
-            let (cause, monitor_id) = match cause {
-                Cause::Report { monitor_id } => ("report", Some(*monitor_id)),
-                Cause::Hint { monitor_id } => ("hint", Some(*monitor_id)),
-                Cause::HintLapsed => ("hint_lapsed", None),
-                Cause::RampEnded => ("ramp_ended", None),
-                Cause::MinOpenEnded => ("min_open_ended", None),
-                Cause::Stale => ("stale", None),
-                Cause::OverrideEnded => ("override_ended", None),
-                Cause::FaultEnded => ("fault_ended", None),
+            metrics::transition(id.name(), *from, *to, cause);
+            let name = cause_name(cause);
+            let monitor_id = match cause {
+                Cause::Report { monitor_id } | Cause::Hint { monitor_id } => Some(*monitor_id),
                 Cause::Person { by, why, act } => {
                     let fault = fault.as_deref();
                     let [abort_ppm, delay_ppm] =
                         [fault.map(|fault| fault.abort_ppm), fault.map(|fault| fault.delay_ppm)];
                     let delay_ms = fault.map(|fault| fault.delay_ms);
                     tracing::info!(
-                        breaker, %from, %to, at_ms, cause = "person", act, by, why, abort_ppm, delay_ppm, delay_ms,
+                        breaker, %from, %to, at_ms, cause = name, act, by, why, abort_ppm, delay_ppm, delay_ms,
                         "transition"
                     );
                     continue;
                 }
+                _ => None,
             };
             let monitor = links.as_ref().and_then(|links| links.monitor.as_deref());
             let event = links.as_ref().and_then(|links| links.event.as_deref());
-            tracing::info!(breaker, %from, %to, at_ms, cause, monitor_id, monitor, event, "transition");
+            tracing::info!(breaker, %from, %to, at_ms, cause = name, monitor_id, monitor, event, "transition");
         }
         if let Some(hold) = record.held()
             && self.publishes

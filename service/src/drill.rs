@@ -49,10 +49,24 @@ impl Untaken {
     }
 }
 
+impl Untaken {
+    /// How it is named in metrics.
+    pub(crate) fn result(&self) -> &'static str {
+        match self {
+            Untaken::NotForDrills(_) => "undeclared",
+            Untaken::Over => "over",
+            Untaken::Order(OrderError::Others { .. }) => "others",
+            Untaken::Order(OrderError::Unsigned | OrderError::TooManyKeys(_) | OrderError::Over) => "refused",
+            Untaken::Store(_) | Untaken::Order(_) => "store",
+        }
+    }
+}
+
 /// Carries a step out.
 pub(crate) async fn carry_out(shared: &Shared, drill: &Drill) -> Result<Drilled, Untaken> {
     let id = BreakerId::typed(&drill.breaker);
-    let declaration = shared.parts.breakers.declaration(&id);
+    let breakers = shared.breakers();
+    let declaration = breakers.declaration(&id);
     let takes = |declaration: &&cutout_core::Declaration| {
         declaration.policy.drill && declaration.key.len() == id.key_len()
     };

@@ -20,8 +20,11 @@ pub mod breakers;
 pub mod callback;
 pub mod duration;
 pub mod limits;
+pub mod metrics;
+pub mod notify;
 pub mod operators;
 pub mod page;
+pub mod reload;
 pub mod serve;
 pub mod settings;
 
@@ -45,23 +48,26 @@ mod timers;
 use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
-use cutout_core::{BreakerId, Flag, Order, Pause};
+use cutout_core::{BreakerId, Flag, Order, Pause, Problems};
 use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
 pub use breakers::Breakers;
 pub use health::{HEALTH_TIMEOUT, health};
+pub use metrics::{Exposition, ExpositionError};
+pub use notify::Destination;
 pub use operators::{Operator, Operators, Role};
 pub use order::{BY_MAX_BYTES, OrderError, WHY_MAX_BYTES};
 pub use page::Page;
+pub use reload::Reloaded;
 pub use serve::{Limits, serve};
 pub use settings::Settings;
 pub use term::StandsBack;
@@ -98,22 +104,55 @@ pub struct Service {
     shared: Arc<Shared>,
 }
 
+/// What of the parts never changes.
+#[derive(Debug)]
+struct Fixed {
+    store: Arc<dyn Store>,
+    secrets: Vec<Secret>,
+    public_url: Option<Url>,
+}
+
 /// What all requests and timers share.
 #[derive(Debug)]
 struct Shared {
-    parts: Parts,
+    parts: Fixed,
+    /// The breakers, which a newer file replaces.
+    in_use: reload::InUse,
     /// Whether the breakers were declared in the store since the start, and every flag says what they mean.
     declared: AtomicBool,
+    /// Whether it is about to end: nothing new should come.
+    draining: AtomicBool,
+    /// Whether what the store acknowledges outlives its process, as it said when it was asked.
+    durable: Mutex<Option<bool>>,
     /// What people have ordered.
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
+    /// The places for streams of the API.
+    streams: Arc<Semaphore>,
     /// Whether streams are to end.
     closing: watch::Sender<bool>,
     /// When this instance last heard of what feeds it.
     pulse: pulse::Pulse,
     /// This machine's clock.
     clock: LocalClock,
+}
+
+impl Shared {
+    /// How many streams of the API are open.
+    fn streams_open(&self) -> usize {
+        api::STREAMS_MAX - self.streams.available_permits()
+    }
+
+    /// The breakers at work. Whoever decides takes them once for each round, so that no decision mixes two files.
+    fn breakers(&self) -> Arc<Breakers> {
+        self.in_use.breakers()
+    }
+
+    fn durable(&self) -> MutexGuard<'_, Option<bool>> {
+        // One word: a panic leaves it whole.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Service {
@@ -127,10 +166,29 @@ impl Service {
     /// The age of signatures is measured by the system's clock all the same.
     #[must_use]
     pub fn with_clock(parts: Parts, clock: LocalClock) -> Service {
-        let (declared, people) = (AtomicBool::new(false), people::People::default());
+        let (declared, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (durable, people) = (Mutex::default(), people::People::default());
         let board = board::Board::new(clock.clone());
-        let (closing, pulse) = (watch::Sender::new(false), pulse::Pulse::new(clock.now_ms()));
-        Service { shared: Arc::new(Shared { parts, declared, people, board, closing, pulse, clock }) }
+        let (closing, streams) = (watch::Sender::new(false), Arc::new(Semaphore::new(api::STREAMS_MAX)));
+        let pulse = pulse::Pulse::new(clock.now_ms());
+        let Parts { store, breakers, secrets, public_url } = parts;
+        let (parts, in_use) =
+            (Fixed { store, secrets, public_url }, reload::InUse::new(breakers, clock.now_ms()));
+        Service {
+            shared: Arc::new(Shared {
+                parts,
+                in_use,
+                declared,
+                draining,
+                durable,
+                people,
+                board,
+                streams,
+                closing,
+                pulse,
+                clock,
+            }),
+        }
     }
 
     /// The callback's route within its limits: what a team mounts.
@@ -158,14 +216,37 @@ impl Service {
         page::router(self.shared.clone(), operators, page)
     }
 
+    /// Puts other breakers in the place of those at work: every flag then says what they mean. What has mistakes, and what has a lower
+    /// revision, changes nothing; the mistakes are logged and told by `/readyz`.
+    pub fn reload(&self, read: Result<Breakers, Problems>) -> Reloaded {
+        reload::reload(&self.shared, read)
+    }
+
+    /// From now on `/readyz` says that nothing new should come, while everything is still answered.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Relaxed);
+    }
+
+    /// `router`, whose answers ask their clients to leave the connection after [`Service::drain`]: otherwise one that is used again and
+    /// again would be cut between two requests in the end.
+    pub fn parting(&self, router: Router) -> Router {
+        serve::parting(router, self.shared.clone())
+    }
+
     /// Ends the streams of the API, which would otherwise hold up the end of a server for long.
     pub fn end_streams(&self) {
         self.shared.closing.send_replace(true);
     }
 
-    /// `/healthz` (the process answers) and `/readyz` (breakers declared, store answers).
+    /// `/healthz` (the process answers) and `/readyz` (a callback could be committed here now), with how things are as JSON.
     pub fn probes(&self) -> Router {
         probes::router(self.shared.clone())
+    }
+
+    /// `/metrics`: everything that was counted in this process, and how the breakers are now. Another recorder than
+    /// [`Exposition`] gets the same from [`Service::run`].
+    pub fn metrics(&self, exposition: Exposition) -> Router {
+        metrics::router(self.shared.clone(), exposition)
     }
 
     /// Carries out what a person orders of one breaker, and yields the flag that callers see then. Whoever calls this has
@@ -194,6 +275,13 @@ impl Service {
         order::resume(&self.shared, by, why, &Caution::Blind).await
     }
 
+    /// Tells these destinations of transitions and of what people order, shared with all other instances of the store. Never returns; without
+    /// destinations it does nothing. The process must have a TLS provider.
+    pub fn notify(&self, destinations: Vec<Destination>) -> impl Future<Output = ()> + Send + use<> {
+        let shared = self.shared.clone();
+        async move { notify::run(&shared, destinations).await }
+    }
+
     /// Declares the breakers, follows their flags, does what time alone brings, and brings back what people had ordered
     /// when the store loses it. Never returns; dropped to stop. Callbacks are also taken without it, but half-open
     /// would then not end in the store.
@@ -210,7 +298,8 @@ impl Service {
                 let _ = tokio::time::timeout(FOLLOW_WITHIN, declared.notified()).await;
                 follower.run().await;
             };
-            tokio::join!(declare(&shared, &declared), follower, timers, people::run(&shared));
+            let people = people::run(&shared);
+            tokio::join!(declare(&shared, &declared), follower, timers, people, metrics::run(&shared));
         }
     }
 }
@@ -235,8 +324,23 @@ impl Sink for Watch {
     }
 }
 
-/// Declares the breakers, however long the store is away, and makes the flags say what they mean.
+/// Declares the breakers, and again when others are put in their place. Never returns.
 async fn declare(shared: &Shared, declared_once: &Notify) {
+    declare_now(shared, declared_once).await;
+    warn_if_it_forgets(shared).await;
+    loop {
+        shared.in_use.replaced.notified().await;
+        declare_now(shared, declared_once).await;
+        // A callback that was decided by the file before may have been written after the sweep.
+        tokio::time::sleep(limits::REQUEST_TIMEOUT).await;
+        if let Err(error) = sweep::sweep(shared).await {
+            tracing::error!(error = %chain::Chain(&error), "the flags cannot be looked at once more");
+        }
+    }
+}
+
+/// Declares the breakers, however long the store is away, and makes the flags say what they mean.
+async fn declare_now(shared: &Shared, declared_once: &Notify) {
     let mut backoff = backoff::Backoff::default();
     let mut told = false;
     loop {
@@ -249,9 +353,9 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
         match declared.await {
             Ok(term) => {
                 shared.declared.store(true, Relaxed);
-                let breakers = shared.parts.breakers.declarations.len();
+                let breakers = shared.breakers().declarations.len();
                 tracing::info!(breakers, epoch = term.epoch.as_str(), revision = term.revision, "declared");
-                return warn_if_it_forgets(&*shared.parts.store).await;
+                return;
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {
@@ -264,8 +368,10 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
 }
 
 /// Warns where it can be seen that the store keeps nothing. A store that may not be asked is believed.
-async fn warn_if_it_forgets(store: &dyn Store) {
-    match store.is_durable().await {
+async fn warn_if_it_forgets(shared: &Shared) {
+    let is_durable = shared.parts.store.is_durable().await;
+    *shared.durable() = is_durable.as_ref().copied().unwrap_or_default();
+    match is_durable {
         Ok(Some(false)) => tracing::warn!(
             remedy = "set appendonly yes, and appendfsync always where the disk is slow",
             "the store keeps no append-only file: a restart loses all flags until the next scheduled run"

@@ -6,6 +6,7 @@
 //!
 //! Left out: limits of connections (`serve`).
 
+use crate::metrics;
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
@@ -54,8 +55,9 @@ pub(crate) fn limited(router: Router, bounds: Bounds) -> Router {
 
 /// What load shedding and the time limit say, as answers.
 fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) -> Response {
-    let why =
-        if error.is::<Overloaded>() { "too many requests at once" } else { "the request took too long" };
+    let is_overload = error.is::<Overloaded>();
+    let why = if is_overload { "too many requests at once" } else { "the request took too long" };
+    metrics::refused(if is_overload { "busy" } else { "slow" });
     tracing::warn!(
         result = "refused",
         status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
@@ -69,6 +71,7 @@ fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) 
 // The layer's signature: the payload comes by value.
 #[allow(clippy::needless_pass_by_value)]
 fn panicked(payload: Box<dyn Any + Send>, answer: fn(StatusCode, &str) -> Response) -> Response {
+    metrics::refused("panic");
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
     tracing::error!(
@@ -87,7 +90,7 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use http::{Request, header};
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use tokio::sync::Semaphore;
     use tower::ServiceExt;
 
@@ -110,8 +113,26 @@ mod tests {
         body["error"].as_str().unwrap().to_owned()
     }
 
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[tokio::test]
     async fn a_panic_is_answered_without_its_text_and_the_next_request_is_served() {
+        let log = Log::default();
+        let kept = log.clone();
+        let logging = tracing_subscriber::fmt().json().with_writer(move || kept.clone()).finish();
+        let _logged = tracing::subscriber::set_default(logging);
         let panicking = get(async || -> &'static str { panic!("the innermost secret") });
         let router = Router::new().route("/panic", panicking).route("/", get(async || "ok"));
         // One place: it must come back after the panic.
@@ -120,6 +141,8 @@ mod tests {
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(told(response).await, "internal error");
         assert_eq!(ask(&router, "/").await.status(), StatusCode::OK);
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("\"panicked\"") && log.contains("the innermost secret"), "{log}");
     }
 
     #[tokio::test]

@@ -1,12 +1,15 @@
 //! The `cutout-service` binary: settings from the environment, one router, until a signal. `cutout-service health` asks a
 //! running one whether it lives.
 
+use cutout_service::reload::follow;
 use cutout_service::settings::OperatorsAt;
-use cutout_service::{Limits, Service, Settings, health, serve};
+use cutout_service::{Exposition, Limits, Service, Settings, health, serve};
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -37,7 +40,7 @@ async fn main() -> ExitCode {
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "cannot start");
+            tracing::error!(%error, "the service ends");
             ExitCode::FAILURE
         }
     }
@@ -57,7 +60,7 @@ fn told(healthy: std::io::Result<()>) -> ExitCode {
 
 /// The program: listen, serve and run until a signal, drain.
 async fn run(settings: Settings) -> std::io::Result<()> {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new()?;
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(listen = %listener.local_addr()?, "listening");
     let operators = match settings.operators {
@@ -66,24 +69,48 @@ async fn run(settings: Settings) -> std::io::Result<()> {
         }
         None => None,
     };
+    let metrics = match settings.metrics_listen {
+        Some(listen) => Some((listen_for_metrics(listen).await?, count()?)),
+        None => None,
+    };
     let service = Service::new(settings.parts);
     let (stop, stopped) = watch::channel(());
-    let router = service.router().merge(service.probes());
+    let router = service.parting(service.router().merge(service.probes()));
     let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
     let operators = async {
         if let Some((listener, operators, page)) = operators {
-            serve(listener, service.page(operators, page), Limits::default(), ended(stopped)).await;
+            let router = service.parting(service.page(operators, page));
+            serve(listener, router, Limits::default(), ended(stopped)).await;
         }
     };
     let stopping = async {
-        first(interrupt, terminate).await;
+        let wait = if signals.next().await == Asked::ToEnd { settings.drain } else { Duration::ZERO };
+        service.drain();
+        tracing::info!(drain_ms = wait.as_millis(), "not ready any more");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = signals.next() => return,
+        }
         drop(stop);
         service.end_streams();
+        signals.next().await;
+    };
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reloads = follow(&service, &settings.breakers_file, async || {
+        hangup.recv().await;
+    });
+    let notifications = service.notify(settings.notify);
+    let metrics = async {
+        if let Some((listener, exposition)) = metrics {
+            let router = service.metrics(exposition.clone()).merge(service.probes());
+            tokio::join!(serve(listener, router, Limits::default(), pending()), exposition.run());
+        }
     };
     tokio::select! {
-        _ = async { tokio::join!(callbacks, operators, stopping) } => {}
-        // Never ends: it is dropped when serving has ended.
-        () = service.run() => {}
+        _ = async { tokio::join!(callbacks, operators) } => {}
+        () = stopping => return Err(std::io::Error::other("cut short by a second signal")),
+        // None of them ends: they are dropped when serving has ended.
+        _ = async { tokio::join!(service.run(), metrics, reloads, notifications) } => {}
     }
     tracing::info!("stopped");
     Ok(())
@@ -100,15 +127,50 @@ async fn listen_for_operators(listen: SocketAddr) -> std::io::Result<TcpListener
     Ok(listener)
 }
 
+async fn listen_for_metrics(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await?;
+    tracing::info!(metrics_listen = %listener.local_addr()?, "listening for metrics");
+    Ok(listener)
+}
+
+/// From now on what is counted is kept.
+fn count() -> std::io::Result<Exposition> {
+    Exposition::install().map_err(std::io::Error::other)
+}
+
 /// Until the other side is dropped.
 async fn ended(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn first(mut interrupt: Signal, mut terminate: Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// An orchestrator's: it needs time to send requests elsewhere.
+    ToEnd,
+    /// A person's at a terminal: nobody else is waiting.
+    ToEndAtOnce,
+}
+
+/// The signals that end the program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::ToEndAtOnce,
+            _ = self.terminate.recv() => Asked::ToEnd,
+        }
     }
 }
 

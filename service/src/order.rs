@@ -6,6 +6,7 @@
 use crate::Shared;
 use crate::apply::ROUNDS_MAX;
 use crate::decision::{Before, decide};
+use crate::metrics;
 use crate::sweep;
 use crate::term::{StandsBack, TermError, in_force, pause_of};
 use cutout_core::declaration::Declaration;
@@ -128,10 +129,11 @@ pub(crate) async fn obey_with(
     caution: &Caution,
 ) -> Result<Flag, OrderError> {
     signed(&order.by, &order.why)?;
-    let Some(Declaration { policy, .. }) = shared.parts.breakers.declaration(id) else {
-        return Err(OrderError::Undeclared(id.clone()));
-    };
     for _ in 0..ROUNDS_MAX {
+        let breakers = shared.breakers();
+        let Some(Declaration { policy, .. }) = breakers.declaration(id) else {
+            return Err(OrderError::Undeclared(id.clone()));
+        };
         let read = shared.parts.store.read(std::slice::from_ref(id), None).await?;
         let Some(term) = in_force(shared, &read).await? else { continue };
         if read.unreadable.contains(id) {
@@ -283,6 +285,7 @@ async fn set_pause(
     }
     if let Cause::Person { by, why, act } = &cause {
         let until_ms = pause.and_then(|pause| pause.until_ms);
+        metrics::ordered(act);
         tracing::info!(cause = "person", act, by, why, at_ms, until_ms, "scope");
     }
     sweep::sweep(shared).await?;

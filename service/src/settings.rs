@@ -6,6 +6,7 @@
 
 use crate::breakers::{self, Breakers};
 use crate::chain::Chain;
+use crate::notify::{Destination, destination};
 use crate::operators::Operators;
 use crate::page::{Page, Proxy, SessionSecret};
 use crate::{Parts, duration, nearest};
@@ -14,8 +15,9 @@ use cutout_core::webhook::Secret;
 use cutout_flags::{AuditKept, MEMORY_URL, Mistake, Setting, Store, StoreError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 const LISTEN: &str = "CUTOUT_LISTEN";
@@ -30,13 +32,17 @@ const OPERATORS_HEADER: &str = "CUTOUT_OPERATORS_HEADER";
 const OPERATORS_HEADER_FROM: &str = "CUTOUT_OPERATORS_HEADER_FROM";
 const OPERATORS_HEADER_ROLES: &str = "CUTOUT_OPERATORS_HEADER_ROLES";
 const OPERATORS_LISTEN: &str = "CUTOUT_OPERATORS_LISTEN";
+const METRICS_LISTEN: &str = "CUTOUT_METRICS_LISTEN";
+const DRAIN: &str = "CUTOUT_DRAIN";
 const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
 const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 16] = [
     AUDIT_AGE,
     AUDIT_ENTRIES,
     BREAKERS,
+    DRAIN,
     LISTEN,
+    METRICS_LISTEN,
     OPERATORS,
     OPERATORS_HEADER,
     OPERATORS_HEADER_FROM,
@@ -55,6 +61,10 @@ pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 /// Where the operators' API listens unless told otherwise: not reachable from outside.
 pub const OPERATORS_LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// How long requests are still taken after SIGTERM unless told otherwise: a load balancer that asks every two seconds has asked twice.
+pub const DRAIN_DEFAULT_MS: u64 = 5_000;
+/// The longest such time.
+pub const DRAIN_MAX_MS: u64 = 300_000;
 /// The shortest time that the audit stream may be kept: an hour.
 pub const AUDIT_AGE_MIN_MS: i64 = 3_600_000;
 /// The longest time: ten years.
@@ -73,6 +83,14 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who may use the operators' API, and where it listens; none: there is no API.
     pub operators: Option<OperatorsAt>,
+    /// Where metrics and probes listen; none: there are no metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How long requests are still taken after SIGTERM, until whoever sends them has seen that this instance is not ready.
+    pub drain: Duration,
+    /// Who is told of transitions.
+    pub notify: Vec<Destination>,
+    /// The breakers' file, to be looked at again.
+    pub breakers_file: PathBuf,
     /// What the service is made of.
     pub parts: Parts,
 }
@@ -101,15 +119,27 @@ impl Settings {
         reader.refuse_others();
         let listen = reader.address(LISTEN, "0.0.0.0:8080").unwrap_or(LISTEN_DEFAULT);
         let operators = reader.operators(listen);
+        let metrics_listen = reader.metrics_listen(listen, operators.as_ref());
+        let drain = reader.drain();
         let audit = reader.audit();
         let breakers = reader.breakers(read_file);
+        let breakers_file = PathBuf::from(reader.get(BREAKERS).unwrap_or_default());
+        let notify = reader.notify(&breakers);
         let secrets = reader.secrets();
         let public_url = reader.public_url();
         // Without a store there is a note that says why.
         let Some(store) = reader.store(listen) else { return Err(reader.problems) };
         store.keep_audit(audit);
         let parts = Parts { store, breakers, secrets, public_url };
-        reader.problems.or(Settings { listen, operators, parts })
+        reader.problems.or(Settings {
+            listen,
+            operators,
+            metrics_listen,
+            drain,
+            notify,
+            breakers_file,
+            parts,
+        })
     }
 }
 
@@ -137,7 +167,7 @@ impl<'a> Reader<'a> {
     fn refuse_others(&mut self) {
         let ours = |name: &&String| name.starts_with(PREFIX) && !is_service_link(name);
         for name in self.variables.keys().filter(ours).map(String::as_str) {
-            if !KNOWN.contains(&name) {
+            if !KNOWN.contains(&name) && !name.starts_with(destination::PREFIX) {
                 self.problems.note(format!("{name} is not a setting: {}", nearest::remedy(name, &KNOWN)));
             }
         }
@@ -176,6 +206,37 @@ impl<'a> Reader<'a> {
             Err(problems) => {
                 self.problems.extend(problems);
                 None
+            }
+        }
+    }
+
+    fn metrics_listen(
+        &mut self,
+        callbacks: SocketAddr,
+        operators: Option<&OperatorsAt>,
+    ) -> Option<SocketAddr> {
+        let listen = self.address(METRICS_LISTEN, "127.0.0.1:9464")?;
+        for (name, other) in
+            [(LISTEN, Some(callbacks)), (OPERATORS_LISTEN, operators.map(|operators| operators.listen))]
+        {
+            if other == Some(listen) && listen.port() != 0 {
+                self.problems
+                    .note(format!("{METRICS_LISTEN} and {name} are both {listen}: they are two listeners"));
+            }
+        }
+        Some(listen)
+    }
+
+    fn drain(&mut self) -> Duration {
+        let Some(text) = self.get(DRAIN) else { return Duration::from_millis(DRAIN_DEFAULT_MS) };
+        match duration::parse_ms(text).ok().and_then(|ms| u64::try_from(ms).ok()) {
+            Some(ms) if ms <= DRAIN_MAX_MS => Duration::from_millis(ms),
+            _ => {
+                self.problems.note(format!(
+                    "{DRAIN} is from 0s to {}s, such as 5s, not {text:?}",
+                    DRAIN_MAX_MS / 1_000
+                ));
+                Duration::ZERO
             }
         }
     }
@@ -248,6 +309,20 @@ impl<'a> Reader<'a> {
             self.problems.extend(problems);
             Breakers::default()
         })
+    }
+
+    fn notify(&mut self, breakers: &Breakers) -> Vec<Destination> {
+        let destinations = destination::read(self.variables, &mut self.problems);
+        let names: Vec<&str> = breakers.declarations.iter().map(|declaration| &*declaration.name).collect();
+        // A file with mistakes may lack names for that reason alone.
+        for destination in destinations.iter().filter(|_| !names.is_empty()) {
+            for name in destination.breakers.iter().filter(|name| !names.contains(&&***name)) {
+                let (prefix, of) = (destination::PREFIX, destination.name.to_uppercase());
+                let remedy = nearest::remedy(name, &names);
+                self.problems.note(format!("{prefix}{of}_BREAKERS: no breaker {name} is declared: {remedy}"));
+            }
+        }
+        destinations
     }
 
     fn secrets(&mut self) -> Vec<Secret> {

@@ -17,7 +17,8 @@ const ROUNDS_MAX: usize = 8;
 /// Looks at every flag once.
 pub(crate) async fn sweep(shared: &Shared) -> Result<(), TermError> {
     let snapshot = shared.parts.store.snapshot().await?;
-    let declared = |id: &BreakerId| shared.parts.breakers.declaration(id).is_some();
+    let breakers = shared.breakers();
+    let declared = |id: &BreakerId| breakers.declaration(id).is_some();
     let ids = snapshot.flags.into_iter().map(|(id, _)| id);
     let (mut wanted, orphans): (Vec<_>, Vec<_>) = ids.partition(declared);
     if let Some(first) = orphans.first() {
@@ -61,9 +62,10 @@ async fn sweep_part(
     shown: &BTreeMap<BreakerId, Published>,
 ) -> Result<Vec<BreakerId>, TermError> {
     let (hold, now_ms) = (pause_of(read), read.now_ms);
+    let breakers = shared.breakers();
     let mut decisions = Vec::new();
     for (id, stored) in ids.iter().zip(&read.breakers) {
-        let (Some(declaration), Some(_)) = (shared.parts.breakers.declaration(id), stored) else { continue };
+        let (Some(declaration), Some(_)) = (breakers.declaration(id), stored) else { continue };
         let (policy, shown) = (&declaration.policy, shown.get(id).map(|published| &published.flag));
         let before = Before { stored: stored.as_ref(), shown, hold, now_ms };
         decisions.extend(decide(id, policy, &before, |breaker| breaker.advance(policy, hold, now_ms)));

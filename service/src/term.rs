@@ -31,9 +31,10 @@ pub(crate) enum TermError {
 
 /// The term to write under. None: it was only declared now, so read again.
 pub(crate) async fn in_force(shared: &Shared, read: &Read) -> Result<Option<Term>, TermError> {
+    let own = shared.breakers().revision;
     match &read.term {
-        Some(term) if term.revision == shared.parts.breakers.revision => Ok(Some(term.clone())),
-        Some(term) if term.revision > shared.parts.breakers.revision => Err(stands_back(shared, term).into()),
+        Some(term) if term.revision == own => Ok(Some(term.clone())),
+        Some(term) if term.revision > own => Err(stands_back(own, term).into()),
         _ => {
             declare(shared).await?;
             Ok(None)
@@ -43,9 +44,10 @@ pub(crate) async fn in_force(shared: &Shared, read: &Read) -> Result<Option<Term
 
 /// Declares this instance's breakers, and brings back what people had ordered if the store had lost it.
 pub(crate) async fn declare(shared: &Shared) -> Result<Term, TermError> {
-    let term = shared.parts.store.declare(&shared.parts.breakers.declared()).await?;
-    if term.revision > shared.parts.breakers.revision {
-        return Err(stands_back(shared, &term).into());
+    let breakers = shared.breakers();
+    let term = shared.parts.store.declare(&breakers.declared()).await?;
+    if term.revision > breakers.revision {
+        return Err(stands_back(breakers.revision, &term).into());
     }
     people::restore(shared, &term).await?;
     Ok(term)
@@ -56,6 +58,6 @@ pub(crate) fn pause_of(read: &Read) -> Option<Hold> {
     read.pause.as_ref().filter(|pause| pause.holds_at(read.now_ms)).map(|_| Hold::Paused)
 }
 
-fn stands_back(shared: &Shared, term: &Term) -> StandsBack {
-    StandsBack { own: shared.parts.breakers.revision, declared: term.revision }
+fn stands_back(own: u64, term: &Term) -> StandsBack {
+    StandsBack { own, declared: term.revision }
 }

@@ -4,11 +4,11 @@
 //! Every instance follows the flags and runs them, each a little later by chance; compare-and-set lets one through.
 //! Nothing is forgotten: what could not be written stays due here, and the flag in the store still shows it.
 
-use crate::Shared;
 use crate::backoff::Backoff;
 use crate::chain::Chain;
 use crate::decision::{Before, Decision, decide};
 use crate::term::pause_of;
+use crate::{Breakers, Shared};
 use cutout_core::{Breaker, BreakerId};
 use cutout_flags::{
     Committed, LocalClock, Read, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write,
@@ -154,7 +154,8 @@ pub(crate) async fn run(shared: &Shared, due: &Due) {
 async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Result<bool, StoreError> {
     let ids: Vec<BreakerId> = batch.iter().map(|(id, _)| id.clone()).collect();
     let read = shared.parts.store.read(&ids, None).await?;
-    let own = read.term.clone().filter(|term| term.revision == shared.parts.breakers.revision);
+    let breakers = shared.breakers();
+    let own = read.term.clone().filter(|term| term.revision == breakers.revision);
     let Some(term) = own else {
         // All data are lost, what was due with them; flags that come again bring their own. Or another breakers' file
         // is declared: a newer one's instance does this, and an older one is about to be replaced by this one's.
@@ -167,7 +168,7 @@ async fn advance(shared: &Shared, due: &Due, batch: &[(BreakerId, Entry)]) -> Re
             due.settle(id, *entry, Some(read.now_ms.saturating_add(UNREADABLE_PAUSE_MS)));
             continue;
         }
-        match look(shared, id, stored.as_ref(), &read) {
+        match look(&breakers, id, stored.as_ref(), &read) {
             Look::Write(decision) => decisions.push((*entry, decision)),
             Look::Later(next_at_ms) => {
                 // Not due by the store's own clock: this one's idea of it is off, so no haste.
@@ -193,9 +194,9 @@ enum Look {
     Later(Option<i64>),
 }
 
-fn look(shared: &Shared, id: &BreakerId, stored: Option<&Stored<Breaker>>, read: &Read) -> Look {
+fn look(breakers: &Breakers, id: &BreakerId, stored: Option<&Stored<Breaker>>, read: &Read) -> Look {
     // Without a record or a declaration there is nothing to decide; callers follow the flag's own `next`.
-    let (Some(stored), Some(declaration)) = (stored, shared.parts.breakers.declaration(id)) else {
+    let (Some(stored), Some(declaration)) = (stored, breakers.declaration(id)) else {
         return Look::Later(None);
     };
     let (policy, hold, now_ms) = (&declaration.policy, pause_of(read), read.now_ms);

@@ -25,7 +25,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
 const TESTS: [&str; 2] = ["cutout-tests", "cutout-sim"];
 
 /// Crates that belong to named rooms alone.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("redis", &["cutout-flags"]),
     ("reqwest", &["cutout-lambda", "cutout-service", "cutout", "cutout-cli"]),
     ("reqwest-middleware", &["cutout"]),
@@ -33,6 +33,7 @@ const OWNERS: [(&str, &[&str]); 7] = [
     ("envoy-types", &["cutout-envoy"]),
     ("tonic", &["cutout-envoy"]),
     ("lambda_runtime", &["cutout-lambda"]),
+    ("metrics-exporter-prometheus", &["cutout-service"]),
 ];
 
 /// What would be a second TLS stack or crypto provider.

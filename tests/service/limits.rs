@@ -62,7 +62,7 @@ async fn beyond_the_limit_a_connection_waits_until_another_has_gone() {
         noted.lock().unwrap().push(who);
         "ok"
     });
-    let limits = Limits { connections_max: 1, ..Limits::default() };
+    let limits = Limits { connections_max: 1, idle_min: crate::wire::DEADLINE, ..Limits::default() };
     let (at, _stop, _task) = serving(Router::new().route("/{who}", note), limits).await;
     let request = |who: &str| format!("GET /{who} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes();
     let mut first = Raw::connect(at).await;
@@ -121,7 +121,7 @@ async fn beyond_the_limit_callbacks_are_shed_while_the_probes_answer() {
 #[tokio::test]
 async fn sigterm_lets_a_request_at_work_end_and_takes_no_new_one() {
     let redis = RedisServer::start();
-    let mut service = ServiceProcess::start(&redis.url());
+    let mut service = ServiceProcess::start_with(&redis.url(), &[("CUTOUT_DRAIN", "0s")]);
     let body = callback("0001", "Alert", 5).to_string().into_bytes();
     let mut raw = Raw::connect(service.at()).await;
     raw.write(head(service.at(), &body, "expect: 100-continue\r\n").as_bytes()).await;

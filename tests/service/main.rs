@@ -3,10 +3,17 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod callbacks;
+mod dashboards;
+mod drain;
 mod health;
 mod large;
 mod limits;
+mod metrics;
+mod notify;
+mod overload;
 mod process;
+mod readiness;
 mod redis_away;
+mod reload;
 mod timers;
 mod wire;

@@ -3,6 +3,7 @@
 use crate::wire::URL;
 use cutout_tests::binaries::binary;
 use cutout_tests::process::Program;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::process::Command;
 
@@ -22,8 +23,19 @@ pub(crate) struct ServiceProcess(cutout_tests::service::ServiceProcess);
 impl ServiceProcess {
     /// Starts the binary on a free port of loopback and waits until it listens.
     pub(crate) fn start(redis_url: &str) -> ServiceProcess {
-        let more = [("CUTOUT_PUBLIC_URL", URL)];
+        ServiceProcess::start_with(redis_url, &[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(redis_url: &str, more: &[(&str, &str)]) -> ServiceProcess {
+        let more: Vec<_> = [("CUTOUT_PUBLIC_URL", URL)].iter().chain(more).copied().collect();
         ServiceProcess(cutout_tests::service::ServiceProcess::start(redis_url, BREAKERS, &more))
+    }
+
+    /// Where its metrics listen.
+    pub(crate) fn metrics_at(&self) -> SocketAddr {
+        let line = self.lines_at_least(1, "listening for metrics").remove(0);
+        line["metrics_listen"].as_str().expect("an address").parse().expect("an address")
     }
 }
 

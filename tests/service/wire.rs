@@ -80,6 +80,13 @@ pub(crate) async fn get(at: SocketAddr, path: &str) -> u16 {
     reqwest::get(format!("http://{at}{path}")).await.expect("the service answers").status().as_u16()
 }
 
+/// What a path answers, status and text.
+pub(crate) async fn read(at: SocketAddr, path: &str) -> (u16, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let response = reqwest::get(format!("http://{at}{path}")).await.expect("the service answers");
+    (response.status().as_u16(), response.text().await.expect("the answer has a body"))
+}
+
 async fn answer(response: reqwest::Response) -> Answer {
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after");

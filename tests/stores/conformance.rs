@@ -1,17 +1,19 @@
 //! What every store must do. Each part runs against memory, against a Redis of its own, and in a Redis Cluster, where the
 //! store is always given a node that does not own the scope's slot.
 
+use crate::audit::{
+    a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another,
+    the_audit_stream_keeps_what_it_is_told_to, the_audit_stream_reads_in_both_directions_and_in_parts,
+    what_a_group_can_not_finish_any_more_is_counted,
+};
 use crate::subject::{
     DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
 };
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::flag::State::{Closed, HalfOpen, Open};
-use cutout_core::{
-    Breaker, BreakerId, Cause, Declared, EventSeen, Family, Flag, MonitorSeen, Pause, Transition,
-};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, EventSeen, Family, Flag, MonitorSeen, Pause};
 use cutout_flags::{
-    AuditEntry, AuditFrom, AuditId, AuditKept, Audited, CHANGES_KEPT, Committed, Epoch, Follower, Links,
-    Publish, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    AuditFrom, CHANGES_KEPT, Committed, Epoch, Follower, Publish, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,8 @@ every_store!(
     a_pause_is_replaced_only_by_who_has_seen_it,
     the_audit_stream_reads_in_both_directions_and_in_parts,
     the_audit_stream_keeps_what_it_is_told_to,
+    a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another,
+    what_a_group_can_not_finish_any_more_is_counted,
     flags_read_back_in_the_order_asked_for,
     a_follower_sees_a_refresh_and_a_pause_in_its_next_snapshot,
     the_store_answers_a_ping,
@@ -435,57 +439,6 @@ async fn a_pause_is_replaced_only_by_who_has_seen_it(subject: Subject) {
         [(None, &json!(8)), (None, &json!(7)), (None, &json!(5))],
         "what was refused is not told"
     );
-}
-
-/// A write that tells of this many transitions, the first at `at_ms` 1.
-fn telling(id: &BreakerId, expected: u64, transitions: i64) -> Write {
-    let transition = |at_ms| Transition { from: Closed, to: Open, at_ms, cause: Cause::Stale, fault: None };
-    let links = Links { monitor: Some("https://dd.example/monitors/7".into()), event: None };
-    let entry = |at_ms| AuditEntry { transition: transition(at_ms), links: Some(links.clone()) };
-    let audit = (1..=transitions).map(entry).collect();
-    Write::Breaker { id: id.clone(), expected, record: Breaker::new(1), flag: None, not_closed_by: 0, audit }
-}
-
-async fn the_audit_stream_reads_in_both_directions_and_in_parts(subject: Subject) {
-    let store = subject.store();
-    assert_eq!(store.audit(AuditFrom::Before(None), 9).await.unwrap(), [], "nothing was told yet");
-    let term = declare(&*store).await;
-    commit(&*store, &term, telling(&bank(1), 0, 3)).await;
-    commit(&*store, &term, telling(&bank(2), 0, 2)).await;
-    let refused = store.commit(&term, &[telling(&bank(1), 0, 3)]).await.unwrap();
-    assert_eq!(refused, Committed::Taken(vec![false]));
-
-    let all = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap();
-    let told = |entry: &Audited| (entry.breaker.clone().unwrap(), entry.entry["at_ms"].as_i64().unwrap());
-    let expected = [(bank(1), 1), (bank(1), 2), (bank(1), 3), (bank(2), 1), (bank(2), 2)];
-    assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
-    assert!(all.is_sorted_by_key(|entry| entry.id));
-    let shown = json!({"from": "closed", "to": "open", "at_ms": 1, "cause": {"kind": "stale"},
-                       "links": {"monitor": "https://dd.example/monitors/7"}});
-    assert_eq!(all[0].entry, shown);
-
-    let newest = store.audit(AuditFrom::Before(None), 2).await.unwrap();
-    assert_eq!(newest, [all[4].clone(), all[3].clone()]);
-    let before = store.audit(AuditFrom::Before(Some(newest[1].id)), 9).await.unwrap();
-    assert_eq!(before, [all[2].clone(), all[1].clone(), all[0].clone()]);
-    assert_eq!(store.audit(AuditFrom::After(all[1].id), 2).await.unwrap(), all[2..4]);
-    assert_eq!(store.audit(AuditFrom::After(all[4].id), 2).await.unwrap(), []);
-    assert_eq!(store.audit(AuditFrom::Before(Some(AuditId::FIRST)), 2).await.unwrap(), []);
-    assert_eq!(store.audit(AuditFrom::After(AuditId::LAST), 2).await.unwrap(), []);
-}
-
-async fn the_audit_stream_keeps_what_it_is_told_to(subject: Subject) {
-    let store = subject.store();
-    let term = declare(&*store).await;
-    // Redis trims whole parts of a stream, of 100 entries each.
-    store.keep_audit(AuditKept { entries: 200, age_ms: 86_400_000 });
-    commit(&*store, &term, telling(&bank(1), 0, 900)).await;
-    let kept = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
-    assert!((200..=400).contains(&kept), "{kept}");
-    store.keep_audit(AuditKept { entries: 10_000, age_ms: -60_000 });
-    commit(&*store, &term, telling(&bank(1), 1, 1)).await;
-    let kept = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
-    assert!(kept <= 100, "{kept} are older than may be");
 }
 
 async fn flags_read_back_in_the_order_asked_for(subject: Subject) {

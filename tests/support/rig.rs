@@ -148,6 +148,7 @@ async fn instance(redis: Option<&RedisServer>, folder: &TempDir, more: &[(&str, 
         ("CUTOUT_REDIS_URL", &redis_url),
         ("CUTOUT_BREAKERS", breakers.to_str().expect("a plain path")),
         ("CUTOUT_SIGNING_SECRETS", canary::SIGNING_SECRET),
+        ("CUTOUT_DRAIN", "0s"),
     ];
     variables.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
     variables.extend(more);

@@ -15,7 +15,7 @@ pub struct ServiceProcess {
     program: Program,
     at: SocketAddr,
     variables: Vec<(String, String)>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl ServiceProcess {
@@ -38,7 +38,7 @@ impl ServiceProcess {
             needed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let variables: Vec<_> = variables.collect();
         let (program, at) = listening("127.0.0.1:0", &variables);
-        ServiceProcess { program, at, variables, _folder: folder }
+        ServiceProcess { program, at, variables, folder }
     }
 
     /// Ends it at once, as a crash does, and starts it again at the same address.
@@ -52,6 +52,18 @@ impl ServiceProcess {
     #[must_use]
     pub fn at(&self) -> SocketAddr {
         self.at
+    }
+
+    /// How much of its memory is resident, bytes.
+    ///
+    /// # Panics
+    /// If the system does not tell.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.id()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1_024
     }
 
     /// Where operators are served: `CUTOUT_OPERATORS` and `CUTOUT_OPERATORS_LISTEN` must be set.
@@ -90,13 +102,34 @@ impl ServiceProcess {
         lines.filter(|line| line["message"] == message).collect()
     }
 
+    /// Writes another breakers' file in the place of its own.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn rewrite(&self, breakers: &str) {
+        std::fs::write(self.folder.path().join("breakers.toml"), breakers)
+            .expect("the folder can be written");
+    }
+
     /// Asks it to end, as an orchestrator does.
     ///
     /// # Panics
     /// If it cannot be asked.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to look at its file.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.program.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        let status = Command::new("kill").args([signal, &pid]).status().expect("kill is there");
         assert!(status.success());
     }
 

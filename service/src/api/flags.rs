@@ -6,8 +6,8 @@
 
 use super::document::BreakerPath;
 use super::model::{
-    BreakerDetail, BreakerList, BreakerSummary, DeclaredView, HeldName, Me, StateName, StatusView, Stored,
-    time,
+    BreakerDetail, BreakerList, BreakerSummary, DeclaredView, FileView, HeldName, Me, StateName, StatusView,
+    Stored, time,
 };
 use super::operator::Looker;
 use super::problem::{Problem, ProblemBody};
@@ -145,7 +145,8 @@ pub(crate) async fn detail(api: &Api, id: &BreakerId) -> Result<BreakerDetail, P
         return Err(Problem::not_found("unknown", detail));
     };
     let record = &stored.value;
-    let (policy, now_ms) = (&declaration.policy, read.now_ms);
+    let (declaration, now_ms) = (&declaration, read.now_ms);
+    let policy = &declaration.policy;
     let heard = record.heard(policy, now_ms).map(|heard| heard.id.monitor_id);
     let monitor_ids = heard.chain(record.hints().keys().map(|id| id.monitor_id)).collect();
     let monitors = monitors(api, &monitor_ids).await?;
@@ -229,7 +230,8 @@ pub(crate) async fn status(
     Looker(operator): Looker,
 ) -> Result<Json<StatusView>, Problem> {
     let scope = api.scope()?;
-    let breakers = &api.shared.parts.breakers;
+    let breakers = api.shared.breakers();
+    let (since_ms, mistakes) = api.shared.in_use.since_and_mistakes();
     let declared = |declaration: &Declaration| DeclaredView {
         name: declaration.name.clone(),
         key: declaration.key.clone(),
@@ -245,5 +247,6 @@ pub(crate) async fn status(
         revision: breakers.revision,
         pause: scope.pause().map(Into::into),
         breakers: breakers.declarations.iter().map(declared).collect(),
+        file: FileView { since: time(since_ms), mistakes },
     }))
 }

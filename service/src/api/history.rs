@@ -108,7 +108,7 @@ pub(crate) struct HistoryItem {
 }
 
 impl HistoryItem {
-    fn of(audited: &Audited) -> HistoryItem {
+    pub(crate) fn of(audited: &Audited) -> HistoryItem {
         let Audited { id, breaker, entry } = audited;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let state = |value: &Value| StateName::deserialize(value).ok();

@@ -574,4 +574,14 @@ pub(crate) struct StatusView {
     #[schema(required)]
     pub(crate) pause: Option<PauseView>,
     pub(crate) breakers: Vec<DeclaredView>,
+    pub(crate) file: FileView,
+}
+
+/// The breakers' file that is at work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileView {
+    /// Since when, by this instance's clock.
+    pub(crate) since: Timestamp,
+    /// How many mistakes a newer file has, so that it was not taken; the log tells them. 0: the newest one is at work.
+    pub(crate) mistakes: usize,
 }

@@ -340,7 +340,8 @@ fn nothing(view: &View<'_>, query: &ListQuery) -> Markup {
 /// What to show, as the API takes it.
 fn filters(view: &View<'_>, query: &ListQuery) -> Markup {
     let texts = view.texts();
-    let declarations = &view.site.api.shared.parts.breakers.declarations;
+    let breakers = view.site.api.shared.breakers();
+    let declarations = &breakers.declarations;
     let states = [
         ("open", texts.open, StateName::Open),
         ("half-open", texts.half_open, StateName::HalfOpen),

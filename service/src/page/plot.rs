@@ -180,6 +180,7 @@ mod tests {
             from: Some(from),
             to: Some(to),
             cause,
+            fault: None,
             links,
         }
     }

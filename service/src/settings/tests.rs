@@ -50,6 +50,8 @@ fn every_mistake_is_told_at_once_those_of_the_file_too() {
         ("CUTOUT_REDIS_ULR", "redis://x"),
         (OPERATORS, "ann:hash:admin"),
         (OPERATORS_LISTEN, "8081"),
+        (METRICS_LISTEN, "9464"),
+        (DRAIN, "1h"),
         (AUDIT_AGE, "90d"),
         (AUDIT_ENTRIES, "10"),
     ]);
@@ -58,6 +60,8 @@ fn every_mistake_is_told_at_once_those_of_the_file_too() {
         "CUTOUT_LISTEN is an IP address and a port",
         "CUTOUT_OPERATORS_LISTEN is an IP address and a port",
         "CUTOUT_OPERATORS, entry 1: the second part is the SHA-256",
+        "CUTOUT_METRICS_LISTEN is an IP address and a port",
+        "CUTOUT_DRAIN is from 0s to 300s, such as 5s, not \"1h\"",
         "CUTOUT_AUDIT_AGE is from 1h to 87600h, such as 2160h, not \"90d\"",
         "CUTOUT_AUDIT_ENTRIES is a number from 1000 to 10000000, not \"10\"",
         "/etc/bad.toml, line 4: mode is one of enforce, watch",
