@@ -101,7 +101,7 @@ impl Api {
         let breaker = breaker.into_iter().flat_map(|breaker| breaker.split('/'));
         let url = self.url(words.iter().copied().chain(breaker));
         let request = self.http.request(method, url.clone()).header(AUTHORIZATION, self.token.clone());
-        Request { request, base: self.base().to_owned() }
+        Request { request, base: self.base().to_owned(), forces: false }
     }
 
     pub(crate) fn get(&self, words: &[&str]) -> Request {
@@ -113,6 +113,8 @@ impl Api {
 pub(crate) struct Request {
     request: RequestBuilder,
     base: String,
+    /// Whether it is repeated over what somebody else decided. At once with `If-Match: *` it would be refused where nothing is decided yet.
+    forces: bool,
 }
 
 impl Request {
@@ -130,19 +132,28 @@ impl Request {
     }
 
     pub(crate) fn caution(self, caution: &Caution) -> Request {
-        let tag = match caution {
-            Caution::Unseen => return self,
-            Caution::Seen(version) => format!("\"{}\"", version.trim_matches('"')),
-            Caution::Any => "*".to_owned(),
-        };
-        Request { request: self.request.header(IF_MATCH, tag), ..self }
+        match caution {
+            Caution::Unseen => self,
+            Caution::Seen(version) => {
+                let tag = format!("\"{}\"", version.trim_matches('"'));
+                Request { request: self.request.header(IF_MATCH, tag), ..self }
+            }
+            Caution::Any => Request { forces: true, ..self },
+        }
     }
 
     /// The JSON of the answer; null if it has no body.
     pub(crate) async fn json(self) -> Result<Value, Failed> {
         let base = self.base.clone();
-        let answer = Request { request: self.request.timeout(ANSWER_TIMEOUT), ..self };
-        let answer = answer.streamed().await?;
+        let request = self.request.timeout(ANSWER_TIMEOUT);
+        let again = request.try_clone().filter(|_| self.forces);
+        let mut answer = Request { request, ..self }.streamed().await;
+        let is_others = |failed: &Failed| failed.is_of::<Refused>(|refused| refused.code == "others");
+        if let Some(again) = again.filter(|_| answer.as_ref().is_err_and(is_others)) {
+            let request = again.header(IF_MATCH, "*");
+            answer = Request { request, base: base.clone(), forces: false }.streamed().await;
+        }
+        let answer = answer?;
         let body = read(answer, ANSWER_MAX_BYTES).await.map_err(|error| unreached(&base, error))?;
         if body.is_empty() {
             return Ok(Value::Null);

@@ -148,6 +148,9 @@ fn two_operators_do_not_undo_each_other_unseen() {
     let version = forced["version"].as_str().unwrap();
     world.bob(&[&close[..], &["--expect", version]].concat()).is(0, &["forced closed by bob"]);
     world.ann(&["clear", "fleet", "--why", "enough", "--force"]).is(0, &[]);
+    // Also where nobody has decided, and nothing was there yet.
+    let untouched = ["open", "bank-charge/0077", "--why", "drill", "--until", "1h", "--force"];
+    world.bob(&untouched).is(0, &["bank-charge/0077  open"]);
 }
 
 #[test]
