@@ -218,6 +218,6 @@ fn broken_syntax_is_told_with_its_line() {
 
 #[test]
 fn each_breakers_line_is_known() {
-    assert_eq!(lines(WHOLE), BTreeMap::from([("bank-charge".to_owned(), 5), ("cards".to_owned(), 24)]));
+    assert_eq!(lines(WHOLE), BTreeMap::from([("bank-charge".to_owned(), 5), ("cards".to_owned(), 25)]));
     assert!(lines("[[breaker]]\nkey = [").is_empty());
 }
