@@ -13,8 +13,8 @@ mod webhook;
 pub(crate) use door::SECRET_HEADER;
 
 use crate::ended::Failed;
+use cutout_core::Chain;
 use cutout_lambda::Function;
-use cutout_lambda::function::chain;
 use cutout_lambda::guard::SystemResolver;
 use cutout_service::{Limits, serve};
 use door::Door;
@@ -97,7 +97,7 @@ async fn reconcile_for_ever(function: &Function, reconciled: &Reconciled, every:
         let ended = function.handle(json!({"cutout": "reconcile"}), Instant::now() + RECONCILE_TIMEOUT).await;
         if let Err(error) = &ended {
             tracing::error!(
-                error = chain(error),
+                error = %Chain(error),
                 retryable = error.is_retryable(),
                 "the scheduled run failed"
             );

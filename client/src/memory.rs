@@ -16,10 +16,9 @@ use crate::states;
 use crate::transitions::Listeners;
 use arc_swap::ArcSwapOption;
 use cutout_core::flag::PROBE_EVERY_MS;
-use cutout_core::{BreakerId, Declared};
+use cutout_core::{BreakerId, Chain, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -373,17 +372,11 @@ impl Sink for Memory {
             if matches!(contact, Contact::Synced) {
                 return false;
             }
-            let told = chain(error);
+            let told = Chain(error).to_string();
             *contact = if error.is_retryable() { Contact::Not(Some(told)) } else { Contact::Refused(told) };
             true
         });
     }
-}
-
-/// An error and what it came from, in one line.
-fn chain(error: &StoreError) -> String {
-    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

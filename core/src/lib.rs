@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod breaker;
+pub mod chain;
 pub mod declaration;
 pub mod directive;
 pub mod drill;
@@ -27,6 +28,7 @@ pub mod webhook;
 pub use breaker::{
     Act, Breaker, Cause, Evidence, Hold, InjectedFault, Order, Override, Pause, Policy, Transition,
 };
+pub use chain::Chain;
 pub use declaration::{BreakerId, Declaration, Declared};
 pub use drill::Drill;
 pub use family::Family;

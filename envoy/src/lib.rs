@@ -7,7 +7,6 @@
 //! Left out: every decision (`cutout-core`), and everything else about a proxy, which stays in the user's own configuration.
 
 mod ads;
-mod chain;
 mod health;
 pub mod hooks;
 pub mod known;

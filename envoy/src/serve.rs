@@ -4,11 +4,12 @@
 //! time in which it must take what it is sent.
 
 use crate::ads::{REFRESH_EVERY, Stream, Way};
+use crate::health;
 use crate::known::Known;
 use crate::publish::{self, Shown};
 use crate::settings::{Access, Settings};
 use crate::tally::Tally;
-use crate::{chain, health};
+use cutout_core::Chain;
 use cutout_flags::Follower;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -202,7 +203,7 @@ impl Task {
                     Ok(Some(request)) => self.stream.hear(request),
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::debug!(node = self.stream.node(), error = %chain::Chain(&error), "stream");
+                        tracing::debug!(node = self.stream.node(), error = %Chain(&error), "stream");
                         break;
                     }
                 },

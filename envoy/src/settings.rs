@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
                 None
             }
             Err(error) => {
-                self.problems.note(format!("{REDIS_URL}, {SCOPE}: {}", crate::chain::Chain(&error)));
+                self.problems.note(format!("{REDIS_URL}, {SCOPE}: {}", cutout_core::Chain(&error)));
                 None
             }
         }

@@ -8,9 +8,8 @@
 use crate::clock::LocalClock;
 use crate::store::{Change, Epoch, Position, Store, StoreError};
 use crate::table::{FlagTable, Step, Update};
-use cutout_core::{Declared, Pause};
+use cutout_core::{Chain, Declared, Pause};
 use std::convert::Infallible;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -191,7 +190,7 @@ impl Follower {
     fn tell_failed(&self, error: &StoreError) {
         if self.failures == 0 {
             tracing::warn!(
-                error = chain(error),
+                error = %Chain(error),
                 "the store of flags failed: flags stay as they were last known"
             );
         }
@@ -201,12 +200,6 @@ impl Follower {
     fn now_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
-}
-
-/// An error and what it came from, in one line.
-pub(crate) fn chain(error: &StoreError) -> String {
-    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn snapshot_period() -> Duration {

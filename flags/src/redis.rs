@@ -18,7 +18,6 @@ mod tail;
 mod url;
 
 use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver};
-use crate::follower::chain;
 use crate::store::{
     CHANGES_KEPT, Change, Committed, Epoch, Meta, Mistake, Position, Publish, Published, Read, Setting,
     Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
@@ -27,7 +26,7 @@ use async_trait::async_trait;
 use channel::Channel;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
-use cutout_core::{BreakerId, Cause, Declared, Family, MonitorSeen, Pause};
+use cutout_core::{BreakerId, Cause, Chain, Declared, Family, MonitorSeen, Pause};
 use errors::store_error;
 use forms::{Keys, foreign, json, parse_audited, parse_published, parse_record, published_parts, record};
 use redis::streams::StreamRangeReply;
@@ -227,7 +226,7 @@ impl Store for RedisStore {
         let parse_breaker = |(id, text): (&BreakerId, Option<String>)| {
             let parsed = parse_record((breakers, id.as_str()), "a breaker", &text?);
             let told = |error: &StoreError| {
-                tracing::error!(error = chain(error), "a breaker's record cannot be read: it stays as it is");
+                tracing::error!(error = %Chain(error), "a breaker's record cannot be read: it stays as it is");
                 unreadable.insert(id.clone());
             };
             parsed.inspect_err(told).ok()

@@ -1,7 +1,8 @@
 //! The function on AWS Lambda: settings from the environment, log lines to stdout, then [`Function::handle`] for every
 //! invocation. If it cannot start, one log line says all that is wrong and the process ends.
 
-use cutout_lambda::function::{InvocationError, chain};
+use cutout_core::Chain;
+use cutout_lambda::function::InvocationError;
 use cutout_lambda::guard::SystemResolver;
 use cutout_lambda::{Function, Settings};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
@@ -27,7 +28,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(step = "start", error = chain(&*error), "the function cannot run");
+            tracing::error!(step = "start", error = %Chain(&*error), "the function cannot run");
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ mod failure;
 mod reconcile;
 mod reread;
 
-pub use failure::{BatchAnswer, Failure, FailureCause, InvocationError, SetupError, chain};
+pub use failure::{BatchAnswer, Failure, FailureCause, InvocationError, SetupError};
 pub use reconcile::{CALLS_AT_ONCE_MAX, CALLS_PER_HOST_MAX, HOST_FAILURES_MAX, START_MARGIN};
 pub use reread::{REREAD_AGE_LIMIT_SECS, REREAD_MARGIN, REREADS_MAX};
 
@@ -22,6 +22,7 @@ use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
 use crate::notification::{Notification, Record, Unreadable, records};
 use crate::secrets::{Extension, SecretSetting};
 use crate::settings::{SIGNING_SECRETS, Settings, SigningSecrets};
+use cutout_core::Chain;
 use cutout_core::report::{CALLBACK_SCHEMA, Callback, Event, Reason, Report};
 use failure::Failures;
 use futures_util::future::{Either, join_all, select};
@@ -161,7 +162,7 @@ impl Function {
                     step = "event",
                     monitor_id,
                     event_id = event_id.map(|id| id.to_string()),
-                    error = chain(error),
+                    error = %Chain(error),
                     "the event cannot be read: going on without"
                 );
             })

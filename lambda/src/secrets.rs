@@ -194,7 +194,7 @@ impl<T: FromSecret + Clone + PartialEq> SecretSetting<T> {
             Err(cause) => {
                 let error = SecretError { name: self.name, reference: reference.clone(), cause };
                 if before.is_some() {
-                    let error = crate::function::chain(&error);
+                    let error = cutout_core::Chain(&error).to_string();
                     tracing::warn!(step = "secret", error, "the known secret stays in use");
                 }
                 Err(error)

@@ -9,7 +9,6 @@
 use crate::Shared;
 use crate::answer;
 use crate::apply::{self, Applied, ApplyError};
-use crate::chain::Chain;
 use crate::drill::{self, Drilled, Untaken};
 use crate::metrics;
 use crate::pulse::Kind;
@@ -18,6 +17,7 @@ use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
+use cutout_core::Chain;
 use cutout_core::drill::DRILL_SCHEMA;
 use cutout_core::report::{CALLBACK_SCHEMA, INVENTORY_SCHEMA, Inventory, Reason};
 use cutout_core::webhook::{self, VerifyError};

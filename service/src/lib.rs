@@ -32,7 +32,6 @@ mod answer;
 mod apply;
 mod backoff;
 mod board;
-mod chain;
 mod decision;
 mod drill;
 mod health;
@@ -48,7 +47,7 @@ mod timers;
 use axum::Router;
 use axum::routing::post;
 use cutout_core::webhook::Secret;
-use cutout_core::{BreakerId, Flag, Order, Pause, Problems};
+use cutout_core::{BreakerId, Chain, Flag, Order, Pause, Problems};
 use cutout_flags::{Follower, LocalClock, Sink, Store, Synced, Update};
 use order::Caution;
 use std::fmt;
@@ -334,7 +333,7 @@ async fn declare(shared: &Shared, declared_once: &Notify) {
         // A callback that was decided by the file before may have been written after the sweep.
         tokio::time::sleep(limits::REQUEST_TIMEOUT).await;
         if let Err(error) = sweep::sweep(shared).await {
-            tracing::error!(error = %chain::Chain(&error), "the flags cannot be looked at once more");
+            tracing::error!(error = %Chain(&error), "the flags cannot be looked at once more");
         }
     }
 }
@@ -359,7 +358,7 @@ async fn declare_now(shared: &Shared, declared_once: &Notify) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, matches!(error, term::TermError::StandsBack(_))) {
-                    tracing::error!(error = %chain::Chain(&error), "the breakers cannot be declared: trying again");
+                    tracing::error!(error = %Chain(&error), "the breakers cannot be declared: trying again");
                 }
                 backoff.wait().await;
             }
@@ -377,7 +376,7 @@ async fn warn_if_it_forgets(shared: &Shared) {
             "the store keeps no append-only file: a restart loses all flags until the next scheduled run"
         ),
         Ok(_) => {}
-        Err(error) => tracing::debug!(error = %chain::Chain(&error), "the store does not tell what it keeps"),
+        Err(error) => tracing::debug!(error = %Chain(&error), "the store does not tell what it keeps"),
     }
 }
 

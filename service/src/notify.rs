@@ -15,9 +15,9 @@ pub use destination::{DESTINATIONS_MAX, Destination};
 
 use crate::Shared;
 use crate::backoff::Backoff;
-use crate::chain::Chain;
 use crate::metrics;
 use cutout_core::BreakerId;
+use cutout_core::Chain;
 use cutout_flags::{AuditId, Audited, StoreError, TakenOver};
 use delivery::{Delivery, TryError};
 use futures_util::future::join_all;

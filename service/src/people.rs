@@ -6,10 +6,10 @@
 
 use crate::Shared;
 use crate::backoff::Backoff;
-use crate::chain::Chain;
 use crate::order::{self, OrderError};
 use crate::sweep;
 use crate::term::{self, TermError};
+use cutout_core::Chain;
 use cutout_core::flag::ForcedUntil;
 use cutout_core::{Act, BreakerId, Cause, Order, Override, Pause};
 use cutout_flags::{Epoch, LocalClock, Published, StoreError, Synced, Term, Update};

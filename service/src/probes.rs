@@ -5,12 +5,12 @@
 
 use crate::Shared;
 use crate::answer::RETRY_AFTER_SECS;
-use crate::chain::Chain;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use cutout_core::Chain;
 use cutout_flags::Read;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;

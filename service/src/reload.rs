@@ -6,8 +6,8 @@
 //!
 //! Left out: what follows from it for the flags (`declare` in the library, `sweep`).
 
-use crate::chain::Chain;
 use crate::{Breakers, Service, Shared, breakers, metrics};
+use cutout_core::Chain;
 use cutout_core::Problems;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,12 +9,12 @@
 mod crowd;
 
 use crate::Shared;
-use crate::chain::Chain;
 use axum::extract::ConnectInfo;
 use axum::middleware::{AddExtension, map_response};
 use axum::response::Response;
 use axum::{Extension, Router};
 use crowd::{Crowd, Place};
+use cutout_core::Chain;
 use futures_util::FutureExt;
 use http::{HeaderValue, header};
 use hyper::server::conn::http1;

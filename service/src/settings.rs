@@ -5,11 +5,11 @@
 //! are arguments.
 
 use crate::breakers::{self, Breakers};
-use crate::chain::Chain;
 use crate::notify::{Destination, destination};
 use crate::operators::Operators;
 use crate::page::{Page, Proxy, SessionSecret};
 use crate::{Parts, duration, nearest};
+use cutout_core::Chain;
 use cutout_core::Problems;
 use cutout_core::webhook::Secret;
 use cutout_flags::{AuditKept, MEMORY_URL, Mistake, Setting, Store, StoreError};

@@ -5,10 +5,10 @@
 //! Nothing is forgotten: what could not be written stays due here, and the flag in the store still shows it.
 
 use crate::backoff::Backoff;
-use crate::chain::Chain;
 use crate::decision::{Before, Decision, decide};
 use crate::term::pause_of;
 use crate::{Breakers, Shared};
+use cutout_core::Chain;
 use cutout_core::{Breaker, BreakerId};
 use cutout_flags::{
     Committed, LocalClock, Read, StoreError, Stored, Synced, Update, WRITES_PER_SCRIPT_MAX, Write,

@@ -8,6 +8,7 @@ use crate::guard::Refused;
 use crate::notification::{Notification, Unreadable};
 use crate::secrets::SecretError;
 use crate::trust::TrustError;
+use cutout_core::Chain;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
@@ -151,7 +152,7 @@ impl Failure {
             event_id = self.event_id.map(|id| id.to_string()),
             callback_host = self.callback_host.as_deref(),
             retryable = self.is_retryable(),
-            error = chain(&self.cause),
+            error = %Chain(&self.cause),
             "not delivered"
         );
     }
@@ -163,7 +164,7 @@ impl Failure {
             monitor_id = self.monitor_id,
             callback_host = self.callback_host.as_deref(),
             retryable = self.is_retryable(),
-            error = chain(&self.cause),
+            error = %Chain(&self.cause),
             reason = "reconcile",
             "not delivered by this run"
         );
@@ -178,20 +179,8 @@ impl fmt::Display for Failure {
         if let Some(host) = &self.callback_host {
             write!(f, "{host}: ")?;
         }
-        f.write_str(&chain(&self.cause))
+        write!(f, "{}", Chain(&self.cause))
     }
-}
-
-/// The texts of an error and all its causes, for the log.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// The failures of one record, or of a scheduled run, while it is handled.

@@ -17,6 +17,7 @@ use super::{Function, read_until};
 use crate::datadog::{ListedMonitor, Listing};
 use crate::guard::CallbackUrl;
 use crate::template::Directives;
+use cutout_core::Chain;
 use cutout_core::report::{INVENTORY_SCHEMA, Inventory, Report};
 use send::{Body, Call, Sender, Tally};
 use serde_json::Value;
@@ -96,7 +97,7 @@ impl Function {
                     plan.unreadable += 1;
                     tracing::warn!(
                         monitor_id = id,
-                        error = super::chain(error),
+                        error = %Chain(error),
                         "a monitor's report is skipped"
                     );
                 }

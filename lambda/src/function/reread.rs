@@ -5,8 +5,9 @@
 //! report is delivered, the function looks again a few times and sends the report that agrees. It costs only time of the
 //! invocation, and only where they differ; what is not seen so the scheduled run brings.
 
-use super::{Failures, Function, chain, fitting, read_until};
+use super::{Failures, Function, fitting, read_until};
 use crate::guard::CallbackUrl;
+use cutout_core::Chain;
 use cutout_core::report::{Callback, Report};
 use jiff::SignedDuration;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ impl Function {
                     step = "reread",
                     monitor_id,
                     nth,
-                    error = chain(error),
+                    error = %Chain(error),
                     "the monitor cannot be read again"
                 );
             }

@@ -4,11 +4,11 @@
 //! whatever else ends without one. Nothing of the inside is told: that goes to the log, under the same id.
 
 use crate::answer::RETRY_AFTER_SECS;
-use crate::chain::Chain;
 use crate::order::OrderError;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
+use cutout_core::Chain;
 use cutout_flags::StoreError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;

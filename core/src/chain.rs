@@ -1,6 +1,4 @@
-//! An error with all its causes, for one field of a log line.
-//!
-//! Every error's own text tells its own layer only, so a log line needs the whole chain.
+//! An error with all its causes, for one field of a log line. Every error's own text tells its own layer only.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +7,8 @@ use std::fmt;
 const CAUSES_MAX: usize = 16;
 
 /// Displays an error and its causes, parted by `: `.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+#[derive(Debug, Clone, Copy)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
