@@ -1,4 +1,5 @@
-//! Docs: a link leads somewhere, a page can be found, and what the README tells a stranger to run is what CI runs.
+//! Docs: a link leads somewhere, a page can be found, from the README and in the book, and what the README tells a stranger to
+//! run is what CI runs.
 
 use crate::{files, root, text};
 use std::path::{Path, PathBuf};
@@ -83,9 +84,27 @@ fn every_page_can_be_found_from_the_readme() {
             }
         }
     }
-    for page in files(".md").iter().filter(|page| page.starts_with("docs")) {
+    let is_page = |page: &&PathBuf| page.starts_with("docs") && !page.ends_with("SUMMARY.md");
+    for page in files(".md").iter().filter(is_page) {
         let page_at = root().join(page).canonicalize().unwrap();
         assert!(found.contains(&page_at), "{}: no page that the README leads to links it", page.display());
+    }
+}
+
+/// The book's table of contents: what stands there is built, and nothing else is.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
+#[test]
+fn every_page_stands_in_the_book_once() {
+    let listed: Vec<PathBuf> =
+        links(&text(Path::new(SUMMARY))).iter().map(|link| Path::new("docs").join(link)).collect();
+    let pages = files(".md");
+    for page in pages.iter().filter(|page| page.starts_with("docs") && !page.ends_with("SUMMARY.md")) {
+        let times = listed.iter().filter(|listed| *listed == page).count();
+        assert_eq!(times, 1, "{}: {SUMMARY} names it {times} times", page.display());
+    }
+    for page in listed {
+        assert!(pages.contains(&page), "{SUMMARY} names {}, which is not there", page.display());
     }
 }
 
