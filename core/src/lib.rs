@@ -21,6 +21,7 @@ pub mod hint;
 pub mod observation;
 pub mod plan;
 pub mod problems;
+pub mod reference;
 pub mod report;
 pub mod tags;
 pub mod webhook;

@@ -14,6 +14,8 @@ mod redis;
 pub mod store;
 pub mod table;
 
+use cutout_core::reference::{Kind, Metric};
+
 pub use self::redis::{REQUEST_SECONDS_METRIC, RedisStore};
 pub use audit::{
     AUDIT_KEPT, AUDIT_KEPT_MS, AUDIT_PER_READ_MAX, AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Links,
@@ -45,3 +47,19 @@ pub fn open(url: &str, scope: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
     Ok(Arc::new(RedisStore::new(url, scope)?))
 }
+
+/// What whoever asks or follows a store counts, in the order of the reference.
+pub const METRICS: [Metric; 2] = [
+    Metric {
+        name: REQUEST_SECONDS_METRIC,
+        kind: Kind::Histogram,
+        labels: "`doing`, `result`: `ok`, `error`",
+        what: "requests to Redis, whoever makes them: also clients. Waiting for changes is not among them",
+    },
+    Metric {
+        name: LOSSES_METRIC,
+        kind: Kind::Counter,
+        labels: "",
+        what: "the store came back without its data. Alarm on it",
+    },
+];

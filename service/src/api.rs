@@ -20,6 +20,7 @@ pub(crate) mod operator;
 pub(crate) mod orders;
 pub(crate) mod problem;
 
+pub use document::description;
 pub(crate) use history::HistoryItem;
 
 use crate::Shared;
