@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+# The contents stand beside every page of the book, and are none themselves: their links lead to the first page.
+CONTENTS, FIRST = DOCS / "SUMMARY.md", DOCS / "introduction.md"
 # Where the further pages stand in the book.
 PART = "tree"
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
@@ -37,6 +39,7 @@ def with_links(text, file, page, wanted):
         if "://" in link or link.startswith("mailto:") or not link:
             return match[0]
         target = (file.parent / link).resolve()
+        target = FIRST if target == CONTENTS else target
         if not target.is_file() or (target.is_relative_to(DOCS) and target.suffix != ".md"):
             return match[0]
         if not target.is_relative_to(DOCS) and target not in wanted:

@@ -75,9 +75,11 @@ fn field_told(description: &Value, field: &Value) -> String {
         .filter_map(Value::as_str)
         .map(|value| format!("`{value}`"))
         .collect();
-    let fields: Vec<String> = object(&schema["properties"])
-        .map(|(field, property)| format!("`{field}`: {}", told(property)))
-        .collect();
+    let fields = object(&schema["properties"]).map(|(field, property)| match told(property) {
+        what if what.is_empty() => format!("`{field}`."),
+        what => format!("`{field}`: {what}"),
+    });
+    let fields: Vec<String> = fields.collect();
     let of = if values.is_empty() { String::new() } else { format!("One of {}.", values.join(", ")) };
     [told(schema), of, fields.join(" ")]
         .iter()
