@@ -37,6 +37,15 @@ fn stands_for_itself(byte: u8) -> bool {
 }
 
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
+///
+/// ```
+/// use cutout_core::BreakerId;
+///
+/// let id = BreakerId::new("network", &["VISA", "eu/west"]);
+/// assert_eq!(id.as_str(), "network/visa/eu%2Fwest");
+/// assert_eq!((id.name(), id.key(), id.key_len()), ("network", "visa/eu%2Fwest", 2));
+/// assert_eq!(BreakerId::typed("network/VISA/eu%2Fwest"), id, "as a person may write it");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BreakerId(Box<str>);

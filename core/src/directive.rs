@@ -10,6 +10,14 @@ pub const KEYWORD: &str = "circuit-breaker-callback:";
 
 /// The URLs of all directives in `text`, each distinct one once, in order. Empty: there is no directive.
 /// A directive without a URL gives an empty text.
+///
+/// ```
+/// use cutout_core::directive::callback_urls;
+///
+/// let message = "Bank 0001 fails.\ncircuit-breaker-callback: <https://service-a.example/callback> @sns-dd-circuit-breaker";
+/// assert_eq!(callback_urls(message), ["https://service-a.example/callback"]);
+/// assert!(callback_urls("Bank 0001 fails.").is_empty());
+/// ```
 #[must_use]
 pub fn callback_urls(text: &str) -> Vec<String> {
     // ASCII lower-casing keeps every byte offset, so positions found here hold in `text`.

@@ -29,6 +29,14 @@ pub struct Mark {
 }
 
 /// A fault as callers see it: neither who nor why.
+///
+/// ```
+/// use cutout_core::fault::{Beyond, FAULT_TIME_MAX_MS, Fault};
+///
+/// let a_tenth = Fault { since_ms: 0, until_ms: 60_000, abort_ppm: 100_000, delay_ppm: 0, delay_ms: 0, only: None };
+/// assert_eq!(a_tenth.check(), Ok(()));
+/// assert_eq!(Fault { until_ms: FAULT_TIME_MAX_MS + 1, ..a_tenth }.check(), Err(Beyond::Time));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {
     /// Since when, Unix milliseconds of the store's clock.

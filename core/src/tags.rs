@@ -14,6 +14,15 @@ pub const UNGROUPED: &str = "*";
 /// A set of `key:value` pairs; keys and values are lower-case.
 ///
 /// On the wire: `{"bank_code": ["0001"], "env": ["prod"]}`.
+///
+/// ```
+/// use cutout_core::Tags;
+///
+/// let group = Tags::parse("Env:prod, bank_code:0001");
+/// assert_eq!(group, Tags::parse("bank_code:0001,env:prod"));
+/// assert_eq!(group.values("bank_code").collect::<Vec<_>>(), ["0001"]);
+/// assert!(group.includes(&Tags::parse("env:prod")) && Tags::parse("*").is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, Vec<String>>")]
 pub struct Tags(BTreeMap<String, BTreeSet<String>>);

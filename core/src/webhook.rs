@@ -30,6 +30,22 @@ const SECRET_LEN_MIN: usize = 24;
 const SECRET_LEN_MAX: usize = 64;
 
 /// A signing secret. Its `Debug` shows nothing of it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_core::webhook::{Secret, VerifyError, message_id, sign, verify};
+///
+/// let secrets: [Secret; 1] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?];
+/// let (body, sent_secs) = (b"{}", 1_795_224_918);
+/// let id = message_id("https://service-a.example/callback", body);
+/// let signatures = sign(&secrets, &id, sent_secs, body);
+/// let received = |body: &[u8], now_secs| verify(&secrets, &id, &sent_secs.to_string(), &signatures, body, now_secs);
+/// assert_eq!(received(body, sent_secs + 2), Ok(()));
+/// assert_eq!(received(b"[]", sent_secs + 2), Err(VerifyError::Signature));
+/// assert_eq!(received(body, sent_secs + 301), Err(VerifyError::Age(301)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 

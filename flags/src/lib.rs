@@ -4,6 +4,30 @@
 //! [`Sink`] to a [`Follower`]. [`RedisStore`] is the real store, [`MemoryStore`] serves one process.
 //! Absent, unreachable and lost stay three different answers all the way to the caller.
 //!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use cutout_core::{Breaker, BreakerId, Declared, Flag, State};
+//! use cutout_flags::{Committed, Publish, Write};
+//!
+//! let store = cutout_flags::open("memory:", "default")?; // or redis://…, rediss://…, redis+sentinel://…
+//! let term = store.declare(&Declared::default()).await?;
+//! let id = BreakerId::new("bank-charge", &["0001"]);
+//! let read = store.read(std::slice::from_ref(&id), None).await?;
+//! assert_eq!(read.breakers, [None], "absent, which is no error");
+//!
+//! let open = Flag { state: State::Open, since_ms: read.now_ms, ..Flag::default() };
+//! let record = Breaker::new(read.now_ms); // in a service, what Breaker::apply made of it
+//! let flag = Some(Publish::Change(open));
+//! let writes = [Write::Breaker { id: id.clone(), expected: 0, record, flag, not_closed_by: 1, audit: Vec::new() }];
+//! assert_eq!(store.commit(&term, &writes).await?, Committed::Taken(vec![true]));
+//! assert_eq!(store.commit(&term, &writes).await?, Committed::Taken(vec![false]), "somebody wrote between");
+//! let (published, flag) = store.snapshot().await?.flags.remove(0);
+//! assert_eq!((published, flag.flag.state), (id, State::Open));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Left out: every decision (`cutout-core`).
 
 pub mod audit;

@@ -26,6 +26,21 @@ pub const AUDIT_KEPT_IN_MEMORY: usize = 10_000;
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// A store in memory. Cheap to clone: clones share one state.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_core::Declared;
+/// use cutout_flags::{MemoryStore, Store};
+///
+/// let store = MemoryStore::new();
+/// let first = store.declare(&Declared::default()).await?;
+/// store.lose_everything(); // as a Redis without persistence that restarts
+/// assert!(store.snapshot().await?.meta.is_none(), "lost, which is not the same as closed");
+/// assert_ne!(store.declare(&Declared::default()).await?.epoch, first.epoch);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
