@@ -249,6 +249,31 @@ mod tests {
         assert_ne!(id, message_id("https://a/", b"other"));
     }
 
+    #[test]
+    fn the_limits_of_an_id_and_of_a_secret_are_as_they_are_told() {
+        let secrets = [secret(1)];
+        let judge = |id: &str| {
+            let signature = sign(&secrets, id, NOW, b"x");
+            verify(&secrets, id, &NOW.to_string(), &signature, b"x", NOW)
+        };
+        assert_eq!(judge(&"a".repeat(ID_LEN_MAX)), Ok(()));
+        assert_eq!(judge(&"a".repeat(ID_LEN_MAX + 1)), Err(VerifyError::Header(ID_HEADER)));
+        let of_length = |len| format!("whsec_{}", BASE64.encode(vec![7; len])).parse::<Secret>().map(|_| ());
+        let refused = Err(SecretError::Length);
+        assert_eq!([23, 24, 64, 65].map(of_length), [refused, Ok(()), Ok(()), refused]);
+    }
+
+    #[test]
+    fn of_a_header_with_more_signatures_only_the_first_16_are_looked_at() {
+        let secrets = [secret(1)];
+        let good = sign(&secrets, "msg_1", NOW, b"x");
+        let judge = |before: usize| {
+            let header = format!("{}{good}", "v1,eA== ".repeat(before));
+            verify(&secrets, "msg_1", &NOW.to_string(), &header, b"x", NOW)
+        };
+        assert_eq!((judge(15), judge(16)), (Ok(()), Err(VerifyError::Signature)));
+    }
+
     proptest! {
         #[test]
         fn no_change_of_a_signed_message_is_accepted(body in prop::collection::vec(any::<u8>(), 1..64), at in 0usize..64, bit in 0u8..8) {
