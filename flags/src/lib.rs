@@ -50,8 +50,8 @@ pub use follower::{Follower, LOSSES_METRIC, Sink, Synced};
 pub use memory::MemoryStore;
 pub use store::{
     CHANGES_KEPT, CHANGES_PER_READ_MAX, Change, Committed, Epoch, Meta, Mistake, PUBLISHED_VERSION, Position,
-    Publish, Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX,
-    Write,
+    Publish, Published, Read, Setting, Snapshot, Store, StoreError, Stored, Term, UnreadFlag,
+    WRITES_PER_SCRIPT_MAX, Write,
 };
 pub use table::{FlagTable, LOST_HOLD_MS, Step, Update};
 

@@ -147,6 +147,28 @@ pub struct Published {
 /// The version of [`Published`] that this version writes and reads.
 pub const PUBLISHED_VERSION: u32 = 1;
 
+/// Why a text in a store is not a flag that this version reads.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadFlag {
+    /// A newer version wrote it.
+    #[error("the flag has version {0}, this one reads {PUBLISHED_VERSION}")]
+    Version(u32),
+    /// It is no flag.
+    #[error("the text is no flag")]
+    Form(#[from] serde_json::Error),
+}
+
+impl Published {
+    /// Reads a flag as it stands in a store.
+    ///
+    /// # Errors
+    /// [`UnreadFlag`]: what was known of the breaker stays then.
+    pub fn read(json: &[u8]) -> Result<Published, UnreadFlag> {
+        let published: Published = serde_json::from_slice(json)?;
+        if published.v == PUBLISHED_VERSION { Ok(published) } else { Err(UnreadFlag::Version(published.v)) }
+    }
+}
+
 /// All flags of a scope at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {

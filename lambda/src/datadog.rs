@@ -144,8 +144,7 @@ impl Datadog {
         let failed = |cause| ReadError { resource, cause };
         let path = format!("/api/v1/monitor/{id}?group_states=all&with_downtimes=true");
         let answer = self.get_patiently(resource, &path, until).await.map_err(failed)?;
-        let monitor: MonitorAnswer = answer.json().map_err(failed)?;
-        monitor.report(id, answer.as_of(resource), self.site).ok_or_else(|| failed(ReadFailure::GroupsUntold))
+        report(&answer.body, id, answer.as_of(resource), self.site).map_err(failed)
     }
 
     /// An event. Datadog may answer 404 for half a minute after it happened.
@@ -156,8 +155,7 @@ impl Datadog {
         let resource = Resource::Event(id);
         let failed = |cause| ReadError { resource, cause };
         let answer = self.get(resource, &format!("/api/v1/events/{id}"), until).await.map_err(failed)?;
-        let event: EventAnswer = answer.json().map_err(failed)?;
-        Ok(event.event(id, self.site))
+        event(&answer.body, id, self.site).map_err(failed)
     }
 
     /// A GET that waits once for a rate limit where `until` allows it.
@@ -232,6 +230,28 @@ impl Datadog {
     }
 }
 
+/// The report that the body of an answer about monitor `id` makes, given at `as_of`.
+///
+/// # Errors
+/// [`ReadFailure`]: it is not what Datadog documents, or does not tell the states of the groups.
+pub fn report(body: &[u8], id: u64, as_of: Timestamp, site: Site) -> Result<Report, ReadFailure> {
+    let monitor: MonitorAnswer = json(body)?;
+    monitor.report(id, as_of, site).ok_or(ReadFailure::GroupsUntold)
+}
+
+/// The event that the body of an answer about event `id` makes.
+///
+/// # Errors
+/// [`ReadFailure`]: it is not what Datadog documents.
+pub fn event(body: &[u8], id: u64, site: Site) -> Result<Event, ReadFailure> {
+    let event: EventAnswer = json(body)?;
+    Ok(event.event(id, site))
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ReadFailure> {
+    serde_json::from_slice(body).map_err(ReadFailure::Unreadable)
+}
+
 /// How long one read may take, and how many bytes it may bring.
 fn bounds(resource: Resource) -> (Duration, usize) {
     match resource {
@@ -242,10 +262,6 @@ fn bounds(resource: Resource) -> (Duration, usize) {
 }
 
 impl Answer {
-    fn json<T: DeserializeOwned>(&self) -> Result<T, ReadFailure> {
-        serde_json::from_slice(&self.body).map_err(ReadFailure::Unreadable)
-    }
-
     /// When Datadog gave it. This clock stands in only where a proxy cut the header off: the order of reports rests on
     /// Datadog's own clock.
     fn as_of(&self, resource: Resource) -> Timestamp {

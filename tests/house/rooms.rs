@@ -99,6 +99,29 @@ fn there_is_one_tls_stack_with_one_crypto_provider() {
     }
 }
 
+/// The fuzz targets are a workspace of their own, and would judge other crates than those that are shipped.
+#[test]
+fn what_is_fuzzed_is_what_is_built() {
+    let versions = |lock: &str| -> BTreeMap<String, BTreeSet<String>> {
+        let mut versions = BTreeMap::<String, BTreeSet<String>>::new();
+        for package in toml(&root().join(lock))["package"].as_array().unwrap() {
+            let text = |field: &str| package[field].as_str().unwrap().to_owned();
+            versions.entry(text("name")).or_default().insert(text("version"));
+        }
+        versions
+    };
+    let (built, fuzzed) = (versions("Cargo.lock"), versions("tests/fuzzing/Cargo.lock"));
+    assert!(fuzzed.len() > 100, "only {} packages", fuzzed.len());
+    for (name, versions) in fuzzed {
+        let others: Vec<_> =
+            built.get(&name).map(|built| versions.difference(built).collect()).unwrap_or_default();
+        assert!(
+            others.is_empty(),
+            "{name} {others:?}: cp Cargo.lock tests/fuzzing/ && cargo metadata --manifest-path tests/fuzzing/Cargo.toml"
+        );
+    }
+}
+
 #[test]
 fn every_room_inherits_the_lints() {
     for folder in members() {

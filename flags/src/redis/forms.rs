@@ -5,7 +5,7 @@
 
 use crate::audit::Audited;
 use crate::store::{Change, Epoch, PUBLISHED_VERSION, Published, StoreError, Stored};
-use cutout_core::{BreakerId, Flag};
+use cutout_core::{BreakerId, Chain, Flag};
 use redis::streams::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,17 +73,11 @@ pub(super) fn published_parts(
 
 /// A flag as it stands in Redis; none if this version cannot read it.
 pub(super) fn parse_published(id: &BreakerId, json: &[u8]) -> Option<Published> {
-    match serde_json::from_slice::<Published>(json) {
-        Ok(published) if published.v == PUBLISHED_VERSION => Some(published),
-        Ok(published) => {
-            tracing::warn!(breaker = %id, v = published.v, "a flag of another version: what was known of it stays");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(breaker = %id, %error, "a flag that cannot be read: what was known of it stays");
-            None
-        }
+    let read = Published::read(json);
+    if let Err(error) = &read {
+        tracing::warn!(breaker = %id, error = %Chain(error), "a flag that cannot be read: what was known of it stays");
     }
+    read.ok()
 }
 
 /// A change as it stands in the stream; none if this version cannot read it, which leaves a gap for the follower.
@@ -112,6 +106,16 @@ pub(super) fn parse_message(message: &[u8]) -> Option<(&str, impl FnOnce() -> Op
         Some(Change { published: parse_published(&id, flag.as_bytes())?, id })
     };
     Some((id, change))
+}
+
+impl Change {
+    /// The change that a message of Redis's channel tells. None if it is another kind of message, or of a flag that this version
+    /// cannot read.
+    #[must_use]
+    pub fn of_message(message: &[u8]) -> Option<Change> {
+        let (_, change) = parse_message(message)?;
+        change()
+    }
 }
 
 /// An entry of the stream as the script publishes it; none if it is not a change.

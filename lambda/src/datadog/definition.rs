@@ -3,7 +3,7 @@
 //! The function itself never needs them. The text of an answer is handed on as it came, so that what is judged is
 //! everything that Datadog tells, and not what one reader knows of it.
 
-use super::{Answer, Datadog, PAGE_SIZE, PAGES_MAX, ReadError, ReadFailure, Resource, await_reset};
+use super::{Answer, Datadog, PAGE_SIZE, PAGES_MAX, ReadError, ReadFailure, Resource, await_reset, json};
 use serde::de::IgnoredAny;
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ impl Datadog {
             let failed = |cause| ReadError { resource, cause };
             let path = format!("/api/v1/monitor?monitor_tags={tag}&page={page}&page_size={PAGE_SIZE}");
             let answer = self.get_patiently(resource, &path, until).await.map_err(failed)?;
-            if answer.json::<Vec<IgnoredAny>>().map_err(failed)?.is_empty() {
+            if json::<Vec<IgnoredAny>>(&answer.body).map_err(failed)?.is_empty() {
                 return Ok(pages);
             }
             pages.push(answer.text().map_err(failed)?);

@@ -5,7 +5,8 @@
 //! second list lacks it. Only an empty page ends the list: a short one may be what a permission or a limit left of it.
 
 use super::answer::{MonitorAnswer, lenient};
-use super::{Answer, Datadog, ReadError, ReadFailure, Resource, await_reset};
+use super::site::Site;
+use super::{Datadog, ReadError, ReadFailure, Resource, await_reset, json};
 use cutout_core::report::Report;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -64,7 +65,8 @@ impl Datadog {
                 "/api/v1/monitor?group_states=all&with_downtimes=true&monitor_tags={tag}&page={page}&page_size={PAGE_SIZE}"
             );
             let answer = self.get_patiently(resource, &path, until).await.map_err(failed)?;
-            if self.add_page(&answer, resource, listing).map_err(failed)? == 0 {
+            let as_of = answer.as_of(resource);
+            if listing.add_page(&answer.body, as_of, self.site).map_err(failed)? == 0 {
                 return Ok(());
             }
             if let Some(secs) = answer.exhausted_for_secs {
@@ -75,25 +77,24 @@ impl Datadog {
         }
         Err(ReadError { resource: Resource::Monitors { page: PAGES_MAX }, cause: ReadFailure::TooManyPages })
     }
+}
 
-    /// Adds the monitors of a page, and tells how many it has.
-    fn add_page(
-        &self,
-        answer: &Answer,
-        resource: Resource,
-        listing: &mut Listing,
-    ) -> Result<usize, ReadFailure> {
-        let as_of = answer.as_of(resource);
-        listing.as_of.get_or_insert(as_of);
-        let page: Vec<Entry> = answer.json()?;
+impl Listing {
+    /// Adds the monitors of a page that was given at `as_of`, and tells how many it has.
+    ///
+    /// # Errors
+    /// [`ReadFailure`]: it is not what Datadog documents, so the list is not whole.
+    pub fn add_page(&mut self, body: &[u8], as_of: Timestamp, site: Site) -> Result<usize, ReadFailure> {
+        self.as_of.get_or_insert(as_of);
+        let page: Vec<Entry> = json(body)?;
         let count = page.len();
         for Entry { head: Head { id, tags, message }, monitor } in page {
             let report = monitor
                 .map_err(ReadFailure::Unreadable)
-                .and_then(|monitor| monitor.report(id, as_of, self.site).ok_or(ReadFailure::GroupsUntold))
+                .and_then(|monitor| monitor.report(id, as_of, site).ok_or(ReadFailure::GroupsUntold))
                 .map_err(|cause| ReadError { resource: Resource::Monitor(id), cause });
             let (tags, message) = (tags.unwrap_or_default(), message.unwrap_or_default());
-            listing.monitors.insert(id, ListedMonitor { message, report, tags });
+            self.monitors.insert(id, ListedMonitor { message, report, tags });
         }
         Ok(count)
     }

@@ -1,0 +1,5 @@
+//! The body of a callback: its judge, asked by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| cutout_fuzzing::judge("callback_body", input));

@@ -1,0 +1,5 @@
+//! What Datadog answers: its judge, asked by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| cutout_fuzzing::judge("datadog_answers", input));

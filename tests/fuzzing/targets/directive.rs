@@ -1,0 +1,5 @@
+//! The directive in a text: its judge, asked by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| cutout_fuzzing::judge("directive", input));

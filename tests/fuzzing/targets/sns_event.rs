@@ -1,0 +1,5 @@
+//! An event of the function: its judge, asked by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| cutout_fuzzing::judge("sns_event", input));

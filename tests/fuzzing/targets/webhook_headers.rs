@@ -1,0 +1,5 @@
+//! The headers of a signed callback: its judge, asked by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| cutout_fuzzing::judge("webhook_headers", input));
