@@ -132,3 +132,21 @@ fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
     }
     assert!(text(Path::new(".ci/run")).contains("tests/run"), ".ci/run is not tests/run");
 }
+
+/// A bench that `tests/bench` does not run is in no table; and the table needs its place.
+#[test]
+fn every_bench_is_run_for_the_table() {
+    let (script, manifest) = (text(Path::new("tests/bench")), text(Path::new("tests/Cargo.toml")));
+    let run: Vec<&str> = script
+        .lines()
+        .filter_map(|line| line.split_once("names=(").or(line.split_once("names+=(")))
+        .flat_map(|(_, names)| names.trim_end_matches(')').split(' '))
+        .collect();
+    let benches = manifest.split("[[bench]]").skip(1).filter_map(|bench| bench.split('"').nth(1));
+    for bench in benches {
+        assert!(run.contains(&bench), "tests/bench does not run {bench}, only {run:?}");
+    }
+    let page = text(Path::new("docs/benchmarks.md"));
+    let place = |edge: &str| page.find(&format!("<!-- tests/bench --write: {edge} -->"));
+    assert!(place("begin").zip(place("end")).is_some_and(|(begin, end)| begin < end), "docs/benchmarks.md");
+}
