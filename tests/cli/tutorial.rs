@@ -82,7 +82,7 @@ fn follow_the_page() {
             }
             "text" => match (told.take(), left_running.last()) {
                 (Some(told), _) => {
-                    assert!(fits(&text, &told), "the page shows\n{text}\nand it printed\n{told}")
+                    assert!(fits(&text, &told), "the page shows\n{text}\nand it printed\n{told}");
                 }
                 (None, Some(LeftRunning(program))) => wait_for(program, &text),
                 (None, None) => panic!("nothing has printed\n{text}"),
@@ -226,13 +226,12 @@ impl Shell {
 
     /// Types a block, and yields what it printed.
     fn run(&mut self, text: &str) -> String {
-        write!(self.typed, "{text}echo \"{DONE} $?\"\n").unwrap();
+        writeln!(self.typed, "{text}echo \"{DONE} $?\"").unwrap();
         let (deadline, mut told) = (Instant::now() + 2 * PATIENCE, String::new());
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.printed.recv_timeout(left);
             let line = line.unwrap_or_else(|_| panic!("it does not end:\n{text}\n{told}"));
-            println!("{line}");
             if let Some(code) = line.strip_prefix(DONE) {
                 // Lint ends with 1 where it finds something, and the page lets it.
                 let may_find = text.contains("cutout lint") && !text.contains("--fix-text");
