@@ -3,7 +3,8 @@
 //!
 //! Machines are shared and noisy, so contestants run in turns, a short batch each, and a ratio is the median of the ratios within
 //! the turns; that is also why no bench framework is used, which would run one contestant after the other.
-//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it.
+//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it
+//! and so has a package of its own (`tests/bench peers`).
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]

@@ -5,12 +5,36 @@
 //! `cutout-service` binary, which adds [`Service::probes`], [`Settings`] and [`serve()`].
 //!
 //! ```
-//! # async fn start(parts: cutout_service::Parts) {
-//! let service = cutout_service::Service::new(parts);
-//! let app: axum::Router = axum::Router::new().merge(service.router()); // beside the team's own routes
-//! tokio::spawn(service.run());
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use cutout_service::{Parts, Service, breakers, callback::CALLBACK_PATH};
+//! use tower::ServiceExt;
+//!
+//! let file = r#"
+//!     [[breaker]]
+//!     name     = "bank-charge"
+//!     key      = ["bank_code"]
+//!     monitors = { ids = [5200001] }
+//! "#;
+//! let service = Service::new(Parts {
+//!     store: cutout_flags::open("memory:", "default")?, // one process; otherwise a Redis
+//!     breakers: breakers::parse("breakers.toml", file)?,
+//!     secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?],
+//!     public_url: None,
+//! });
+//! let own: Router = Router::new().route("/charges", get(async || "the team's own"));
+//! let app = own.merge(service.router());
+//! tokio::spawn(service.run()); // declares the breakers, and does what time alone brings
+//!
+//! let unsigned = Request::post(CALLBACK_PATH).body(Body::from("{}"))?;
+//! assert_eq!(app.clone().oneshot(unsigned).await?.status(), 401);
+//! assert_eq!(app.oneshot(Request::get("/charges").body(Body::empty())?).await?.status(), 200);
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! With the store gone a callback is answered 503, so that it comes again, and callers go on by what they know.
 //!
 //! Every instance is alike: what they do at once is kept apart by the store's compare-and-set. The service never
 //! calls Datadog or the function.
