@@ -236,9 +236,14 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     })
 }
 
-/// A header's text; empty if it is missing or not text, which no signature fits.
+/// A header's text; empty if it is missing, there twice, or not text, which no signature fits.
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        // Of two values a proxy before this service may have judged the other one.
+        _ => "",
+    }
 }
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {
