@@ -227,7 +227,9 @@ pub(crate) fn reloaded(result: &'static str) {
 
 /// What became of notifications, or of a try.
 pub(crate) fn notified(to: &str, result: &'static str, count: usize) {
-    counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    if count > 0 {
+        counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    }
 }
 
 /// How a cause is named in logs and labels.
