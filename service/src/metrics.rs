@@ -176,8 +176,8 @@ pub const METRICS: [Metric; 22] = [
     Metric {
         name: NOTIFICATIONS,
         kind: Kind::Counter,
-        labels: "`to`: the destination; `result`: `delivered`, `failed` (will be tried again), `given_up`, `trimmed` (the audit stream does not keep it any more)",
-        what: "notifications. Alarm on given_up and trimmed",
+        labels: "`to`: the destination; `result`: `delivered`, `failed` (will be tried again), `given_up`; and entries of the audit stream, wanted or not, that it does not keep any more: `trimmed` (begun and not finished), `unread` (nobody came to them; needs Redis 7)",
+        what: "notifications. Alarm on given_up, trimmed and unread",
     },
     Metric {
         name: RESIDENT,
@@ -318,7 +318,9 @@ pub(crate) fn reloaded(result: &'static str) {
 
 /// What became of notifications, or of a try.
 pub(crate) fn notified(to: &str, result: &'static str, count: usize) {
-    counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    if count > 0 {
+        counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    }
 }
 
 /// How a cause is named in logs and labels.
