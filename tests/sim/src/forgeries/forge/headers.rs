@@ -108,7 +108,7 @@ pub(super) fn time_moved(message: &mut Message, rng: &mut Rng, now_secs: i64) {
     let by = rng.i64(1..=300) * if rng.bool() { 1 } else { -1 };
     let secs = match rng.u32(0..4) {
         0 => now_secs,
-        1 => value.parse().unwrap_or(now_secs) + by,
+        1 => value.parse().unwrap_or(now_secs).saturating_add(by),
         2 => now_secs + by,
         _ => [0, -1, i64::MAX, i64::MIN, now_secs * 1_000][rng.usize(..5)],
     };
