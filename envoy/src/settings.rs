@@ -293,10 +293,9 @@ mod tests {
     /// The metrics as a table, made of what `/metrics` tells of them.
     fn metrics() -> String {
         let text = crate::tally::Tally::default().text(0);
-        let told = |kind: &str, line: &str| Some(line.strip_prefix(kind)?.split_once(' ')?.1.to_owned());
         let rows = text.lines().filter_map(|line| {
             let (name, help) = line.strip_prefix("# HELP ")?.split_once(' ')?;
-            let kind = text.lines().find_map(|line| told(&format!("# TYPE {name}"), line))?;
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")))?;
             Some(format!("| `{name}` | {kind} | {help} |\n"))
         });
         "| metric | kind | what |\n|---|---|---|\n".to_owned() + &rows.collect::<String>()
