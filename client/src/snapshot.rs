@@ -29,7 +29,8 @@ pub const SNAPSHOT_BREAKERS_MAX: usize = 1_000;
 /// The form of a [`Snapshot`]'s JSON.
 const SCHEMA: &str = "cutout.client/1";
 
-/// What this process knows of one breaker at one moment. Times are Unix milliseconds of the store's clock.
+/// What this process knows of one breaker at one moment. Times are Unix milliseconds of the store's clock. With the store gone it is
+/// what calls go by then.
 ///
 /// ```
 /// # fn main() -> Result<(), cutout::UnknownBreaker> {

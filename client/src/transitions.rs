@@ -85,7 +85,9 @@ impl std::error::Error for Missed {}
 /// The transitions of all breakers of a client, from the moment of asking for them. A stream; ends with the client.
 ///
 /// The order is that in which they happened. To know where breakers stand at the start, list them *after* asking for this:
-/// nothing is lost between. Changes that time alone brings are told within a second.
+/// nothing is lost between. Changes that time alone brings are told within a second. With the store gone only those come, for 90 s
+/// ([`FROZEN_AFTER_MS`](crate::FROZEN_AFTER_MS)), and what a [`MaxStaleness`](crate::MaxStaleness) does; once it answers again, where each breaker
+/// stands then, if that is another state.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

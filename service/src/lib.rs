@@ -121,7 +121,35 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The owning service: callbacks in, flags out.
+/// The owning service: callbacks in, flags out. Cheap to clone: clones are one service.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, body::Body, http::Request};
+/// use cutout_core::{Act, BreakerId, Forced, Order, State};
+/// use cutout_service::{Operators, Page, Parts, Service, breakers};
+/// use tower::ServiceExt;
+///
+/// # let store = cutout_flags::open("memory:", "default")?;
+/// # let breakers = breakers::parse("breakers.toml", "[[breaker]]\nname = 'rates'\nmonitors = { ids = [5200001] }\n")?;
+/// let service = Service::new(Parts { store, breakers, secrets: Vec::new(), public_url: None });
+/// let app = service.router().merge(service.probes());
+/// let operators: Router = service.page(Operators::default(), Page::default()); // and the API: on an address of its own
+/// # drop(operators);
+///
+/// let act = Act::Force { state: Forced::Open, until_ms: None };
+/// let order = Order { by: "ann".into(), why: "the vendor asked for it".into(), act };
+/// let rates = BreakerId::new::<&str>("rates", &[]);
+/// assert_eq!(service.order(&rates, &order).await?.state, State::Open, "what callers see from now on");
+/// assert_eq!(service.pause("ann", "a migration", None).await?.by, "ann");
+/// service.resume("ann", "it is done").await?;
+///
+/// service.drain(); // the process is about to end
+/// assert_eq!(app.oneshot(Request::get("/readyz").body(Body::empty())?).await?.status(), 503);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Service {
     shared: Arc<Shared>,

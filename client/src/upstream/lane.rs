@@ -29,7 +29,7 @@ use tokio::time::Instant;
 pub const LANES_MAX: usize = 10_000;
 
 /// A vendor as this process calls it: the breakers of one name, with time-outs, bulkhead, retries and a local breaker around them. Cheap to
-/// clone.
+/// clone. With the store gone all of it works on: the breakers by what is known, the rest needs no store.
 ///
 /// ```
 /// use cutout::{Bulkhead, LocalBreaker, Retries, Upstream, Window};
