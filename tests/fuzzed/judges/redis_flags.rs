@@ -78,7 +78,7 @@ fn at(flag: &Flag, now_ms: i64) {
     match state {
         State::Closed => assert!(admits(ALL_PPM - 1), "closed means that calls flow"),
         State::Open if flag.is_forced_at(now_ms) => {
-            assert!(!admits(0) && !flag.probes_at(now_ms), "a person refuses all")
+            assert!(!admits(0) && !flag.probes_at(now_ms), "a person refuses all");
         }
         State::Open | State::HalfOpen => assert_eq!(admits(0), share_ppm > 0),
     }

@@ -73,10 +73,10 @@ fn signed(secrets: &[Secret], id: &str, body: &[u8], change: &Change) {
         let verdict = verify(known, id, &timestamp, &signatures, body, NOW_SECS);
         match verdict {
             Err(VerifyError::Header(_)) => {
-                assert!(!is_id || sent_secs < 0, "{verdict:?} for {id:?}, {timestamp}")
+                assert!(!is_id || sent_secs < 0, "{verdict:?} for {id:?}, {timestamp}");
             }
             Err(VerifyError::Age(told)) => {
-                assert_eq!((told, age_secs > TOLERANCE_SECS.unsigned_abs()), (age_secs, true))
+                assert_eq!((told, age_secs > TOLERANCE_SECS.unsigned_abs()), (age_secs, true));
             }
             Err(VerifyError::Signature) => panic!("signed, and not believed: {id:?}, {timestamp}"),
             Ok(()) => assert!(is_id && age_secs <= TOLERANCE_SECS.unsigned_abs()),

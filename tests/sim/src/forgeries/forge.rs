@@ -127,11 +127,9 @@ impl Kind {
             Harmless, HeaderBit, HeaderBlanks, HeaderCase, HeaderCut, ListLonger, ListSpelt, SignatureCut,
             SignatureSpelt, SignatureVersion, SignedByForger,
         };
-        match self {
-            HeaderBit | HeaderBlanks | HeaderCase | HeaderCut | SignatureCut | SignatureSpelt => true,
-            ListLonger | ListSpelt | SignatureVersion | SignedByForger | Harmless => true,
-            _ => false,
-        }
+        let of_header =
+            matches!(self, HeaderBit | HeaderBlanks | HeaderCase | HeaderCut | SignatureCut | SignatureSpelt);
+        of_header || matches!(self, ListLonger | ListSpelt | SignatureVersion | SignedByForger | Harmless)
     }
 
     /// Does the step to a message.
