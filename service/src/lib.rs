@@ -27,6 +27,7 @@ pub mod page;
 pub mod reload;
 pub mod serve;
 pub mod settings;
+pub mod share;
 
 mod answer;
 mod apply;
