@@ -38,6 +38,7 @@ mod drill;
 mod health;
 mod nearest;
 mod order;
+mod pause;
 mod people;
 mod probes;
 mod pulse;
@@ -128,6 +129,8 @@ struct Shared {
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
+    /// Asks for a look at the pause.
+    pause_asked: Notify,
     /// The places for streams of the API.
     streams: Arc<Semaphore>,
     /// Whether streams are to end.
@@ -183,6 +186,7 @@ impl Service {
                 durable,
                 people,
                 board,
+                pause_asked: Notify::new(),
                 streams,
                 closing,
                 pulse,
@@ -299,7 +303,8 @@ impl Service {
                 follower.run().await;
             };
             let people = people::run(&shared);
-            tokio::join!(declare(&shared, &declared), follower, timers, people, metrics::run(&shared));
+            let others = async { tokio::join!(pause::run(&shared), metrics::run(&shared)) };
+            tokio::join!(declare(&shared, &declared), follower, timers, people, others);
         }
     }
 }
