@@ -42,6 +42,7 @@ mod pause;
 mod people;
 mod probes;
 mod pulse;
+mod queue;
 mod sweep;
 mod term;
 mod timers;
@@ -131,6 +132,8 @@ struct Shared {
     board: board::Board,
     /// Asks for a look at the pause.
     pause_asked: Notify,
+    /// The callbacks of each monitor, in line.
+    queues: queue::Queues,
     /// The places for streams of the API.
     streams: Arc<Semaphore>,
     /// Whether streams are to end.
@@ -187,6 +190,7 @@ impl Service {
                 people,
                 board,
                 pause_asked: Notify::new(),
+                queues: queue::Queues::default(),
                 streams,
                 closing,
                 pulse,
