@@ -8,7 +8,7 @@
 
 mod document;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
-mod faults;
+pub(crate) mod faults;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
 pub(crate) mod flags;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.

@@ -52,11 +52,14 @@ impl Message {
         struct Schema {
             schema: String,
         }
+        // Nearly all are callbacks: only what is none is looked at twice.
+        let callback = match serde_json::from_slice::<Box<Callback>>(body) {
+            Ok(callback) if callback.schema == CALLBACK_SCHEMA => return Ok(Message::Callback(callback)),
+            other => other,
+        };
         let Schema { schema } = serde_json::from_slice(body).map_err(Refusal::Malformed)?;
         match schema.as_str() {
-            CALLBACK_SCHEMA => {
-                serde_json::from_slice(body).map(Message::Callback).map_err(Refusal::Malformed)
-            }
+            CALLBACK_SCHEMA => callback.map(Message::Callback).map_err(Refusal::Malformed),
             INVENTORY_SCHEMA => {
                 serde_json::from_slice(body).map(Message::Inventory).map_err(Refusal::Malformed)
             }

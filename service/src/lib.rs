@@ -51,6 +51,7 @@ pub mod page;
 pub mod reload;
 pub mod serve;
 pub mod settings;
+pub mod share;
 
 mod answer;
 mod apply;
@@ -61,9 +62,11 @@ mod drill;
 mod health;
 mod nearest;
 mod order;
+mod pause;
 mod people;
 mod probes;
 mod pulse;
+mod queue;
 mod sweep;
 mod term;
 mod timers;
@@ -179,6 +182,10 @@ struct Shared {
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
+    /// Asks for a look at the pause.
+    pause_asked: Notify,
+    /// The callbacks of each monitor, in line.
+    queues: queue::Queues,
     /// The places for streams of the API.
     streams: Arc<Semaphore>,
     /// Whether streams are to end.
@@ -234,6 +241,8 @@ impl Service {
                 durable,
                 people,
                 board,
+                pause_asked: Notify::new(),
+                queues: queue::Queues::default(),
                 streams,
                 closing,
                 pulse,
@@ -350,7 +359,8 @@ impl Service {
                 follower.run().await;
             };
             let people = people::run(&shared);
-            tokio::join!(declare(&shared, &declared), follower, timers, people, metrics::run(&shared));
+            let others = async { tokio::join!(pause::run(&shared), metrics::run(&shared)) };
+            tokio::join!(declare(&shared, &declared), follower, timers, people, others);
         }
     }
 }
