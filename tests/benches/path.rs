@@ -4,7 +4,7 @@
 //! Real parts on loopback: the compiled function under a host of the Runtime API, the compiled service, a Redis with an append-only file, clients
 //! in one process of their own; Datadog is a fake that answers at once. A moment is noted where it happens, by the one clock of the machine:
 //! the event handed to the waiting function; the first bytes of the callback; the commit, when the first of all who hear of it does (a bare
-//! subscriber or a client); the last client's refusal. Each event opens a breaker of its own, known and closed before.
+//! subscriber, a client, or who awaits the 200); the last client's refusal. Each event opens a breaker of its own, known and closed before.
 //! Left out: SNS, Lambda's own scheduling, and the network.
 
 // A figure that cannot be had ends the bench, and says so.

@@ -54,7 +54,9 @@ class Figures:
     """What the benches told, by name; remembers what was missing."""
 
     def __init__(self, logs):
-        self.all, self.missing, self.used = {}, [], set()
+        self.all, self.missing = {}, []
+        callbacks = logs / "callbacks.log"
+        self.callbacks = callbacks.read_text(encoding="utf-8").strip() if callbacks.exists() else ""
         for log in sorted(logs.glob("*.log")):
             for line in log.read_text(encoding="utf-8").splitlines():
                 if match := re.fullmatch(r"figure (\S+) (\S+) (.+)", line):
@@ -62,7 +64,6 @@ class Figures:
 
     def text(self, name):
         """The value as a person reads it."""
-        self.used.add(name)
         if name not in self.all:
             self.missing.append(name)
             return "–"
@@ -78,7 +79,6 @@ class Figures:
         """Points of a plot: those that are there."""
         found = []
         for at, name in names:
-            self.used.add(name)
             if name in self.all:
                 found.append((at, self.all[name][0]))
             else:
@@ -176,10 +176,9 @@ def table(figures, load, secs):
     yield "|---|---|---|"
     for what, text, bench in ROWS:
         yield f"| {what} | {figures.filled(text)} | `{bench}` |"
-    callbacks = {name: told for name, told in figures.all.items() if name.startswith("callbacks.")}
-    for name, (_, unit) in callbacks.items():
-        yield f"| Callbacks: {name.removeprefix('callbacks.').replace('_', ' ').replace('.', ', ')} | {figures.text(name)} {unit} | `callbacks` |"
     yield ""
+    if figures.callbacks:
+        yield from ("Callbacks beside a yardstick, as `tests/bench callbacks` prints it:", "", "```", figures.callbacks, "```", "")
     yield "How costs grow (`tests/bench growth`):"
     yield ""
     yield from growth_rows(figures)
