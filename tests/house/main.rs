@@ -5,6 +5,7 @@
 mod docs;
 mod files;
 mod rooms;
+mod supply;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

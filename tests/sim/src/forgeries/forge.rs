@@ -127,11 +127,19 @@ impl Kind {
             Harmless, HeaderBit, HeaderBlanks, HeaderCase, HeaderCut, ListLonger, ListSpelt, SignatureCut,
             SignatureSpelt, SignatureVersion, SignedByForger,
         };
-        match self {
-            HeaderBit | HeaderBlanks | HeaderCase | HeaderCut | SignatureCut | SignatureSpelt => true,
-            ListLonger | ListSpelt | SignatureVersion | SignedByForger | Harmless => true,
-            _ => false,
-        }
+        let beside_the_right_one = [
+            HeaderBit,
+            HeaderBlanks,
+            HeaderCase,
+            HeaderCut,
+            ListLonger,
+            ListSpelt,
+            SignatureCut,
+            SignatureSpelt,
+            SignatureVersion,
+            SignedByForger,
+        ];
+        self == Harmless || beside_the_right_one.contains(&self)
     }
 
     /// Does the step to a message.
