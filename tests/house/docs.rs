@@ -123,8 +123,9 @@ fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
     for command in commands {
         if let Some(script) = command.split_whitespace().next().filter(|word| word.starts_with("tests/")) {
             assert!(root().join(script).is_file(), "{script} is not there");
-            let is_slow = ["tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants", "tests/run"]
-                .contains(&script);
+            let is_slow =
+                ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants", "tests/run"]
+                    .contains(&script);
             assert!(is_slow || ci.contains(script), "tests/run does not call {script}");
         } else {
             let words = command.replace("cargo run -- ", "cargo run --quiet -- ");

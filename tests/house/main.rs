@@ -6,6 +6,7 @@ mod docs;
 mod examples;
 mod files;
 mod rooms;
+mod supply;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

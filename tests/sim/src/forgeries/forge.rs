@@ -127,9 +127,19 @@ impl Kind {
             Harmless, HeaderBit, HeaderBlanks, HeaderCase, HeaderCut, ListLonger, ListSpelt, SignatureCut,
             SignatureSpelt, SignatureVersion, SignedByForger,
         };
-        let of_header =
-            matches!(self, HeaderBit | HeaderBlanks | HeaderCase | HeaderCut | SignatureCut | SignatureSpelt);
-        of_header || matches!(self, ListLonger | ListSpelt | SignatureVersion | SignedByForger | Harmless)
+        let beside_the_right_one = [
+            HeaderBit,
+            HeaderBlanks,
+            HeaderCase,
+            HeaderCut,
+            ListLonger,
+            ListSpelt,
+            SignatureCut,
+            SignatureSpelt,
+            SignatureVersion,
+            SignedByForger,
+        ];
+        self == Harmless || beside_the_right_one.contains(&self)
     }
 
     /// Does the step to a message.
