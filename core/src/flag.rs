@@ -285,7 +285,8 @@ impl Flag {
         match state {
             State::Closed => ALL_PPM,
             State::Open if self.is_forced_at(now_ms) => 0,
-            State::Open => self.probe_ppm,
+            // Written by hand it may be more than all.
+            State::Open => self.probe_ppm.min(ALL_PPM),
             State::HalfOpen => self.ramp.map_or(FIRST_SHARE_PPM, |ramp| ramp.share_ppm(now_ms)),
         }
     }
