@@ -9,21 +9,30 @@
 //! one value that is spelled as it stands, which is nearly every key, is looked for as it stands.
 
 use crate::cell::Cell;
-use arc_swap::{ArcSwap, Cache};
+use arc_swap::ArcSwap;
 use cutout_core::BreakerId;
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Cells by their identity. Foldhash is seeded anew in each process; keys may come from requests.
 pub(crate) type Cells = HashSet<ById, foldhash::fast::RandomState>;
 /// Cells of one name by their key.
 type Keyed = HashSet<ByKey, foldhash::fast::RandomState>;
 
-type Posted = Arc<ArcSwap<Keyed>>;
+/// Up to so many keys are looked through one by one, which costs less than a hash.
+const FEW: usize = 4;
+
+/// The keys that stand on a board.
+#[derive(Debug, Default)]
+struct Keys {
+    all: Keyed,
+    /// All of them, if they are few; else none.
+    few: [Option<ByKey>; FEW],
+}
 
 /// A cell that is found by its identity.
 #[derive(Debug, Clone)]
@@ -35,12 +44,25 @@ struct ByKey {
     cell: Arc<Cell>,
     /// Where the key begins in the identity: looking it up there each time would cost more than comparing.
     key_at: usize,
+    /// Its length, and its last byte, by which most others are told from it without a look at the identity.
+    length: usize,
+    last: Option<u8>,
 }
 
 impl ByKey {
     fn new(cell: &Arc<Cell>) -> ByKey {
-        let id = cell.id();
-        ByKey { cell: Arc::clone(cell), key_at: id.as_str().len() - id.key().len() }
+        let (id, key) = (cell.id(), cell.id().key());
+        let (key_at, last) = (id.as_str().len() - key.len(), key.bytes().last());
+        ByKey { cell: Arc::clone(cell), key_at, length: key.len(), last }
+    }
+
+    #[inline]
+    fn is(&self, key: &str) -> bool {
+        self.length == key.len() && self.last == key.as_bytes().last().copied() && self.key() == key
+    }
+
+    fn key(&self) -> &str {
+        self.cell.id().as_str().get(self.key_at..).unwrap_or_default()
     }
 }
 
@@ -52,7 +74,7 @@ impl Borrow<str> for ById {
 
 impl Borrow<str> for ByKey {
     fn borrow(&self) -> &str {
-        self.cell.id().as_str().get(self.key_at..).unwrap_or_default()
+        self.key()
     }
 }
 
@@ -78,10 +100,31 @@ macro_rules! found_by_text {
 found_by_text!(ById);
 found_by_text!(ByKey);
 
+impl Keys {
+    #[allow(clippy::mutable_key_type, reason = "the key, by which a cell is found, never changes")]
+    fn new(all: Keyed) -> Keys {
+        let mut some = all.iter().filter(|_| all.len() <= FEW).cloned();
+        let few = std::array::from_fn(|_| some.next());
+        Keys { all, few }
+    }
+
+    /// `key` as it is spelled in an identity.
+    #[inline]
+    fn get(&self, key: &str) -> Option<&Arc<Cell>> {
+        let found = match &self.few {
+            [None, ..] => self.all.get(key),
+            few => few.iter().map_while(Option::as_ref).find(|by_key| by_key.is(key)),
+        };
+        found.map(|by_key| &by_key.cell)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Board {
-    posted: Posted,
+    posted: ArcSwap<Keys>,
+    /// The number of what is posted, of all that was ever posted in this process: a thread that saw it need not look again.
+    number: AtomicU64,
     /// Whether it is empty and no key is to be refused besides.
     quiet: AtomicBool,
     /// Whether keys that do not stand on it are to be refused.
@@ -90,7 +133,12 @@ pub(crate) struct Board {
 
 impl Default for Board {
     fn default() -> Board {
-        Board { posted: Arc::default(), quiet: AtomicBool::new(true), refuses_others: AtomicBool::new(false) }
+        Board {
+            posted: ArcSwap::default(),
+            number: AtomicU64::new(next_number()),
+            quiet: AtomicBool::new(true),
+            refuses_others: AtomicBool::new(false),
+        }
     }
 }
 
@@ -106,9 +154,10 @@ impl Board {
     #[allow(clippy::mutable_key_type, reason = "the key, by which a cell is found, never changes")]
     pub(crate) fn post<'a>(&self, changed: impl Iterator<Item = &'a Arc<Cell>>, refuses_others: bool) {
         let posted = self.posted.load();
-        let mut moves = changed.filter(|cell| posted.contains(cell.id().key()) == cell.is_calm()).peekable();
+        let mut moves =
+            changed.filter(|cell| posted.all.contains(cell.id().key()) == cell.is_calm()).peekable();
         if moves.peek().is_some() {
-            let mut next = Keyed::clone(&posted);
+            let mut next = posted.all.clone();
             for cell in moves {
                 if cell.is_calm() {
                     next.remove(cell.id().key());
@@ -116,15 +165,16 @@ impl Board {
                     next.insert(ByKey::new(cell));
                 }
             }
-            self.posted.store(Arc::new(next));
+            self.posted.store(Arc::new(Keys::new(next)));
+            self.number.store(next_number(), Ordering::Release);
         }
         self.refuses_others.store(refuses_others, Ordering::Relaxed);
-        self.quiet.store(!refuses_others && self.posted.load().is_empty(), Ordering::Release);
+        self.quiet.store(!refuses_others && self.posted.load().all.is_empty(), Ordering::Release);
     }
 
     /// The cells that stand on it.
     pub(crate) fn all(&self) -> Vec<Arc<Cell>> {
-        self.posted.load().iter().map(|by_key| Arc::clone(&by_key.cell)).collect()
+        self.posted.load().all.iter().map(|by_key| Arc::clone(&by_key.cell)).collect()
     }
 
     /// Whether keys that do not stand on it are to be refused.
@@ -132,29 +182,31 @@ impl Board {
         self.refuses_others.load(Ordering::Relaxed)
     }
 
-    /// Looks for a key, and makes something of what stands here; none: it does not.
+    /// Looks for a key, and makes something of what stands here; none: it does not. What is made is handed on only where a key stands here,
+    /// so that the many others move nothing.
     #[inline]
-    pub(crate) fn find<T>(&self, key: &[impl AsRef<str>], then: impl FnOnce(Option<&Arc<Cell>>) -> T) -> T {
-        match key {
-            [only] if BreakerId::is_spelled(only.as_ref()) => self.find_spelled(only.as_ref(), then),
-            _ => self.find_spelled(&spell(key), then),
-        }
-    }
-
-    #[inline]
-    fn find_spelled<T>(&self, key: &str, then: impl FnOnce(Option<&Arc<Cell>>) -> T) -> T {
+    pub(crate) fn find<T>(&self, key: &[impl AsRef<str>], then: impl FnOnce(&Arc<Cell>) -> T) -> Option<T> {
+        let spelled;
+        let key = match key {
+            [only] if BreakerId::is_spelled(only.as_ref()) => only.as_ref(),
+            _ => {
+                spelled = spell(key);
+                &spelled
+            }
+        };
         SEEN.with_borrow_mut(|seen| {
-            let cache = match seen {
-                Some((of, cache)) if Arc::ptr_eq(of, &self.posted) => cache,
-                other => self.turn_to(other),
-            };
-            then(cache.load().get(key).map(|by_key| &by_key.cell))
+            if seen.number != self.number.load(Ordering::Acquire) {
+                self.see(seen);
+            }
+            seen.keys.get(key).map(then)
         })
     }
 
     #[cold]
-    fn turn_to<'a>(&self, seen: &'a mut Seen) -> &'a mut Cache<Posted, Arc<Keyed>> {
-        &mut seen.insert((Arc::clone(&self.posted), Cache::new(Arc::clone(&self.posted)))).1
+    fn see(&self, seen: &mut Seen) {
+        // The number first: keys that are newer than it are looked at once more.
+        let number = self.number.load(Ordering::Acquire);
+        *seen = Seen { number, keys: self.posted.load_full() };
     }
 }
 
@@ -166,9 +218,19 @@ fn spell(key: &[impl AsRef<str>]) -> String {
     spelled.split_off(usize::from(!spelled.is_empty()))
 }
 
-/// The board that a thread saw last, and whose that is.
-type Seen = Option<(Posted, Cache<Posted, Arc<Keyed>>)>;
+/// What a thread saw last, on whatever board.
+#[derive(Default)]
+struct Seen {
+    number: u64,
+    keys: Arc<Keys>,
+}
 
 thread_local! {
-    static SEEN: RefCell<Seen> = const { RefCell::new(None) };
+    static SEEN: RefCell<Seen> = RefCell::default();
+}
+
+/// Numbers begin with 1: a thread that has seen nothing has seen 0.
+fn next_number() -> u64 {
+    static POSTED: AtomicU64 = AtomicU64::new(0);
+    POSTED.fetch_add(1, Ordering::Relaxed) + 1
 }

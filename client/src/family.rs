@@ -64,11 +64,11 @@ impl Family {
     }
 
     fn ask<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
-        self.board.find(key, |cell| match cell {
-            Some(cell) => self.common.ask(cell),
+        match self.board.find(key, |cell| self.common.ask(cell)) {
+            Some(answer) => answer,
             None if self.board.refuses_others() => self.ask_unheard(key),
             None => Ok(Permit::plain()),
-        })
+        }
     }
 
     /// Nobody has heard of it, and that is no reason to call while nobody hears anything.
