@@ -7,6 +7,7 @@ fn closed_admits_all_and_open_none() {
     let open = Flag { state: State::Open, ..Flag::default() };
     assert!(Flag::default().admits(None, 0, ALL_PPM - 1));
     assert!(!open.admits(None, i64::MAX, 0));
+    assert_eq!(Flag { probe_ppm: u32::MAX, ..open }.share_ppm(0), ALL_PPM);
 }
 
 #[test]
