@@ -7,7 +7,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 36, 48
+LEFT, RIGHT, TOP, BOTTOM = 64, 28, 36, 48
 # Told apart without colour too: by their dashes.
 LINES = (("#2f81f7", ""), ("#d9822b", "6 4"))
 INK, GRID = "#808690", "#80869055"
