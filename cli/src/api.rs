@@ -25,7 +25,7 @@ const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 const SECRET_FILE_MAX_BYTES: u64 = 16 * 1024;
 
 const URL_VARIABLE: &str = "CUTOUT_URL";
-const TOKEN_VARIABLE: &str = "CUTOUT_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "CUTOUT_TOKEN";
 const URL_DEFAULT: &str = "http://127.0.0.1:8081";
 
 /// Where the service is, and who asks.

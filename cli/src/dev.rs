@@ -1,8 +1,10 @@
 //! `cutout dev`: the whole path left running, with a door for one's own messages.
 //!
 //! What Lambda would do is a POST here: its body is the event. A second route changes a group at the fake Datadog and sends
-//! the message that Datadog would send.
+//! the message that Datadog would send. The ports are the same each time unless they are taken, so that what a page tells to
+//! type can be typed.
 
+use crate::api::TOKEN_VARIABLE;
 use crate::fake_datadog::sns_event;
 use crate::private_redis::PrivateRedis;
 use crate::stack::{BoxError, Keep, Stack};
@@ -10,12 +12,17 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use cutout_service::operators::TOKEN_MIN_BYTES;
+use cutout_service::{Limits, Operators, Page, serve};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::future::pending;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 /// The breakers unless a file is given.
 const BREAKERS: &str = r#"
@@ -28,6 +35,14 @@ ramp     = "30s"
 "#;
 const MONITOR_ID: u64 = 5_200_001;
 const SCOPE: &str = "default";
+/// The door's port, unless it is taken.
+const DOOR_PORT: u16 = 8090;
+/// The port of the operators' API and page, unless it is taken: where the operators' commands ask.
+const OPERATORS_PORT: u16 = 8081;
+/// The port of the private Redis, unless it is taken.
+const REDIS_PORT: u16 = 6390;
+/// Whoever bears the token.
+const OPERATOR: &str = "you";
 
 /// Which Redis to use.
 #[derive(Debug, Clone)]
@@ -49,7 +64,7 @@ pub(crate) async fn run(redis: RedisChoice, breakers: Option<PathBuf>) -> Result
         RedisChoice::None => (Keep::Memory, None),
         RedisChoice::Url(url) => (Keep::Redis(url), None),
         RedisChoice::Auto => {
-            let private = PrivateRedis::start().await?;
+            let private = PrivateRedis::start(REDIS_PORT).await?;
             (Keep::Redis(private.url()), Some(private))
         }
     };
@@ -64,8 +79,10 @@ pub(crate) async fn run(redis: RedisChoice, breakers: Option<PathBuf>) -> Result
     for code in crate::banks::CODES {
         stack.datadog.set(MONITOR_ID, &format!("bank_code:{code},env:prod"), "OK");
     }
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    tell(&stack, &keep, &format!("http://{}", listener.local_addr()?))?;
+    let mut tasks = JoinSet::new();
+    let operators = operators(&stack, &mut tasks).await?;
+    let listener = listen(DOOR_PORT).await?;
+    tell(&stack, &keep, &operators, &format!("http://{}", listener.local_addr()?))?;
     let door = Router::new()
         .route("/", post(posted))
         .route("/monitors/{id}/{group}/{status}", post(change))
@@ -81,7 +98,35 @@ pub(crate) async fn run(redis: RedisChoice, breakers: Option<PathBuf>) -> Result
     Ok(axum::serve(listener, door).with_graceful_shutdown(ended).await?)
 }
 
-fn tell(stack: &Stack, keep: &Keep, door: &str) -> Result<(), BoxError> {
+/// A listener on this port of loopback, or on any free one if that is taken.
+pub(crate) async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(("127.0.0.1", port)).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind(("127.0.0.1", 0)).await
+        }
+        bound => bound,
+    }
+}
+
+/// Serves the operators' API and page to whoever bears the token of the environment; yields what to tell of it.
+async fn operators(stack: &Stack, tasks: &mut JoinSet<()>) -> Result<String, BoxError> {
+    let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) else {
+        return Ok(format!("nobody ({TOKEN_VARIABLE}, {TOKEN_MIN_BYTES} characters or more, lets you in)"));
+    };
+    let token = token.trim();
+    if token.len() < TOKEN_MIN_BYTES {
+        return Err(format!("{TOKEN_VARIABLE} is shorter than {TOKEN_MIN_BYTES} characters").into());
+    }
+    let hash: String = Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let operators = Operators::parse(TOKEN_VARIABLE, &format!("{OPERATOR}:{hash}:operator"))?;
+    let listener = listen(OPERATORS_PORT).await?;
+    let told = format!("http://{}", listener.local_addr()?);
+    let page = stack.owner.page(operators, Page::default());
+    tasks.spawn(serve(listener, page, Limits::default(), pending()));
+    Ok(told)
+}
+
+fn tell(stack: &Stack, keep: &Keep, operators: &str, door: &str) -> Result<(), BoxError> {
     let flags = match keep {
         Keep::Memory => "in memory (--redis auto lets other processes follow)".to_owned(),
         Keep::Redis(url) => without_login(url),
@@ -92,6 +137,7 @@ fn tell(stack: &Stack, keep: &Keep, door: &str) -> Result<(), BoxError> {
          the service         {callback}\n\
          the fake Datadog    {datadog}\n\
          flags               {flags}\n\
+         operators           {operators}\n\
          \n\
          Let a monitor's group alert, and send the message that Datadog would send:\n\
          \x20 curl -X POST '{door}/monitors/{MONITOR_ID}/bank_code:0002,env:prod/Alert'\n\

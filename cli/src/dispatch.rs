@@ -11,6 +11,7 @@ mod settings;
 mod webhook;
 
 pub(crate) use door::SECRET_HEADER;
+pub(crate) use settings::VARIABLES;
 
 use crate::ended::Failed;
 use cutout_core::Chain;

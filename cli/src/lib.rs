@@ -20,7 +20,7 @@ mod send;
 pub mod stack;
 mod terminal;
 
-pub use reference::reference;
+pub use reference::{Part, parts, reference};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -83,7 +83,11 @@ enum Command {
     },
     /// Print the reference part of docs/cli.md.
     #[command(hide = true)]
-    Reference,
+    Reference {
+        /// Put every part that is made into its page of this folder instead.
+        #[arg(long, value_name = "DOCS")]
+        write: Option<PathBuf>,
+    },
 }
 
 /// Runs the command that the process's arguments name.
@@ -134,7 +138,8 @@ async fn run(command: Command) -> Result<(), Failed> {
             clap_complete::generate(shell, &mut Arguments::command(), "cutout", &mut script);
             std::io::stdout().write_all(&script)?;
         }
-        Command::Reference => std::io::stdout().write_all(reference().as_bytes())?,
+        Command::Reference { write: None } => std::io::stdout().write_all(reference().as_bytes())?,
+        Command::Reference { write: Some(docs) } => reference::write(&docs)?,
     }
     Ok(())
 }

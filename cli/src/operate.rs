@@ -8,10 +8,11 @@ mod history;
 mod status;
 mod watch;
 
-use crate::api::{Api, Caution, Place};
+use crate::api::{Api, Caution, Place, Request};
 use crate::ended::Failed;
 use crate::terminal::Terminal;
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
 
 /// The longest spelling of a breaker that is sent, bytes.
 const BREAKER_MAX_BYTES: usize = 1_024;
@@ -32,7 +33,10 @@ pub(crate) enum Command {
     /// Let no signal open any breaker of the scope, until the end that is given.
     Pause(PauseArguments),
     /// End the pause: what fires opens at once.
-    Resume(ResumeArguments),
+    Resume(Decision),
+    /// Inject a fault into a breaker's calls, or end one.
+    #[command(subcommand)]
+    Fault(FaultCommand),
     /// Show who did what, and what changed by itself, the newest first.
     History(HistoryArguments),
     /// Show each change as it happens, until Ctrl-C.
@@ -70,18 +74,11 @@ pub(crate) struct ForceArguments {
     /// The breaker, such as bank-charge/0001.
     #[arg(value_parser = breaker)]
     breaker: String,
-    /// Why: it stands in the history.
-    #[arg(long, value_name = "REASON")]
-    why: String,
     /// When it ends: how long from now (30m, 12h), a time (2026-11-21T06:00:00Z), or never.
     #[arg(long, value_name = "END")]
     until: String,
     #[command(flatten)]
-    seen: Seen,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    place: Place,
+    decision: Decision,
 }
 
 #[derive(Debug, Args)]
@@ -89,35 +86,55 @@ pub(crate) struct EndArguments {
     /// The breaker, such as bank-charge/0001.
     #[arg(value_parser = breaker)]
     breaker: String,
-    /// Why: it stands in the history.
-    #[arg(long, value_name = "REASON")]
-    why: String,
     #[command(flatten)]
-    seen: Seen,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    place: Place,
+    decision: Decision,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PauseArguments {
-    /// Why: it stands in the history.
-    #[arg(long, value_name = "REASON")]
-    why: String,
     /// When it ends: how long from now (30m, 12h), a time (2026-11-21T06:00:00Z), or never.
     #[arg(long, value_name = "END")]
     until: String,
     #[command(flatten)]
-    seen: Seen,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    place: Place,
+    decision: Decision,
+}
+
+/// Faults in a breaker's calls, to see what callers do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// Inject a fault into the calls that a breaker admits, in the place of the one before.
+    Set(FaultArguments),
+    /// End a fault, whoever has set it.
+    Clear(EndArguments),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ResumeArguments {
+pub(crate) struct FaultArguments {
+    /// The breaker, such as bank-charge/0001.
+    #[arg(value_parser = breaker)]
+    breaker: String,
+    /// The share of calls that end unsent: 50% at the most, and 100% with --header.
+    #[arg(long, value_name = "SHARE", value_parser = share_ppm, required_unless_present = "delay")]
+    abort: Option<u32>,
+    /// How long calls wait before they are sent, such as 300ms: 30s at the most.
+    #[arg(long, value_name = "TIME", value_parser = cutout_service::duration::parse_ms, requires = "delay_share")]
+    delay: Option<i64>,
+    /// The share of calls that wait so long: 50% at the most, and 100% with --header.
+    #[arg(long, value_name = "SHARE", value_parser = share_ppm, requires = "delay")]
+    delay_share: Option<u32>,
+    /// Only HTTP requests that bear this header, with any value, or with this one: x-drill, or x-drill:yes.
+    #[arg(long, value_name = "NAME[:VALUE]")]
+    header: Option<String>,
+    /// When it ends: how long from now (10m), or a time (2026-11-21T06:00:00Z); one hour from now at the latest.
+    #[arg(long, value_name = "END")]
+    until: String,
+    #[command(flatten)]
+    decision: Decision,
+}
+
+/// What each decision needs.
+#[derive(Debug, Args)]
+pub(crate) struct Decision {
     /// Why: it stands in the history.
     #[arg(long, value_name = "REASON")]
     why: String,
@@ -171,6 +188,13 @@ pub(crate) struct Seen {
     force: bool,
 }
 
+impl Decision {
+    /// A request that carries it out.
+    fn request(&self, method: Method, words: &[&str], breaker: Option<&str>) -> Result<Request, Failed> {
+        Ok(Api::open(&self.place)?.request(method, words, breaker).caution(&self.seen.caution()))
+    }
+}
+
 impl Seen {
     fn caution(&self) -> Caution {
         match (&self.expect, self.force) {
@@ -219,6 +243,12 @@ fn breaker(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A share as it is typed, in parts per million.
+fn share_ppm(text: &str) -> Result<u32, String> {
+    let wrong = || "a share is from 0% to 100%, such as 10% or 0.5%".to_owned();
+    cutout_service::share::parse_ppm(text).ok_or_else(wrong)
+}
+
 /// Runs one of them.
 ///
 /// # Errors
@@ -227,12 +257,14 @@ pub(crate) async fn run(command: Command) -> Result<(), Failed> {
     let terminal = Terminal::of_environment();
     match command {
         Command::Status(asked) => status::run(&Api::open(&asked.place)?, terminal, &asked).await,
-        Command::Open(asked) => decide::force(&Api::open(&asked.place)?, terminal, "open", &asked).await,
-        Command::Close(asked) => decide::force(&Api::open(&asked.place)?, terminal, "closed", &asked).await,
-        Command::Clear(asked) => decide::end(&Api::open(&asked.place)?, terminal, "overrides", &asked).await,
-        Command::Release(asked) => decide::end(&Api::open(&asked.place)?, terminal, "held", &asked).await,
-        Command::Pause(asked) => decide::pause(&Api::open(&asked.place)?, terminal, &asked).await,
-        Command::Resume(asked) => decide::resume(&Api::open(&asked.place)?, terminal, &asked).await,
+        Command::Open(asked) => decide::force(terminal, "open", &asked).await,
+        Command::Close(asked) => decide::force(terminal, "closed", &asked).await,
+        Command::Clear(asked) => decide::end(terminal, "overrides", &asked).await,
+        Command::Release(asked) => decide::end(terminal, "held", &asked).await,
+        Command::Pause(asked) => decide::pause(terminal, &asked).await,
+        Command::Resume(asked) => decide::resume(terminal, &asked).await,
+        Command::Fault(FaultCommand::Set(asked)) => decide::inject(terminal, &asked).await,
+        Command::Fault(FaultCommand::Clear(asked)) => decide::end(terminal, "faults", &asked).await,
         Command::History(asked) => history::run(&Api::open(&asked.place)?, terminal, &asked).await,
         Command::Watch(asked) => watch::run(&Api::open(&asked.place)?, terminal, &asked).await,
     }

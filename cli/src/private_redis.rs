@@ -1,8 +1,7 @@
-//! A redis-server of our own for `cutout dev --redis auto`: on a free port of loopback, nothing on disk, gone at the end.
+//! A redis-server of our own for `cutout dev --redis auto`: on loopback, nothing on disk, gone at the end.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 /// How long it may take to answer.
@@ -17,13 +16,13 @@ pub(crate) struct PrivateRedis {
 }
 
 impl PrivateRedis {
-    /// Starts it and waits until it answers.
+    /// Starts it on this port, or on any free one if that is taken, and waits until it answers.
     ///
     /// # Errors
     /// If there is no redis-server on PATH, or it does not answer in time.
-    pub(crate) async fn start() -> std::io::Result<PrivateRedis> {
+    pub(crate) async fn start(port: u16) -> std::io::Result<PrivateRedis> {
         // The port is free when we look; should another program take it before Redis does, Redis says so and ends.
-        let port = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port();
+        let port = crate::dev::listen(port).await?.local_addr()?.port();
         let mut server = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .stdout(Stdio::null())

@@ -1,9 +1,78 @@
-//! The reference part of docs/cli.md: every command and flag, as clap knows them. A test compares the two.
+//! The reference parts of the pages in docs/, made of what the programs themselves know: every command and flag (clap), every variable and
+//! metric (each program's own tables), every call of the operators' API (its description). Tests compare the two.
+//!
+//! Left out: `cutout-envoy`, which this program does not import. Its tests print its parts.
+
+mod api;
 
 use crate::Arguments;
 use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
+use cutout_core::reference::{METRICS_HEAD, Metric, VARIABLES_HEAD, Variable, placed};
 use std::fmt::Write;
+use std::io::{Error, ErrorKind};
+use std::path::Path;
+
+/// A part of a page that is made.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The page, within docs/.
+    pub page: &'static str,
+    /// How its markers name it.
+    pub name: &'static str,
+    /// What stands between them.
+    pub text: String,
+}
+
+/// All parts of pages that this program can make, but for the commands'.
+#[must_use]
+pub fn parts() -> Vec<Part> {
+    let part = |page, name, text| Part { page, name, text };
+    vec![
+        part("settings.md", "variables of the function", variables(&cutout_lambda::settings::VARIABLES)),
+        part("settings.md", "variables of cutout dispatch", variables(&crate::dispatch::VARIABLES)),
+        part("settings.md", "variables of the service", variables(&cutout_service::settings::VARIABLES)),
+        part("settings.md", "metrics of the client", metrics(&cutout::metrics::METRICS)),
+        part("client.md", "metrics of calls", metrics(&cutout::metrics::CALL_METRICS)),
+        part("metrics.md", "metrics of the service", metrics(&cutout_service::metrics::METRICS)),
+        part("metrics.md", "metrics of the store", metrics(&cutout_flags::METRICS)),
+        part("api.md", "operations", api::operations(&cutout_service::api::description())),
+        part("api.md", "bodies", api::bodies(&cutout_service::api::description())),
+    ]
+}
+
+/// Puts every part into its page in `docs`.
+///
+/// # Errors
+/// A page cannot be read or written, or has no place for its part.
+pub(crate) fn write(docs: &Path) -> std::io::Result<()> {
+    for Part { page, name, text } in parts() {
+        let path = docs.join(page);
+        let old = std::fs::read_to_string(&path)
+            .map_err(|error| Error::new(error.kind(), format!("reading {}: {error}", path.display())))?;
+        let new = placed(&old, name, &text).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("{} has no markers for {name}", path.display()))
+        })?;
+        std::fs::write(&path, new)?;
+    }
+    let path = docs.join("cli.md");
+    let old = std::fs::read_to_string(&path)?;
+    let (before, _) = old.split_once(COMMANDS).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("{} has no marker for commands", path.display()))
+    })?;
+    std::fs::write(&path, format!("{before}{COMMANDS}\n{}\n", reference().trim()))
+}
+
+/// What begins the commands' part of docs/cli.md, which goes on to its end.
+const COMMANDS: &str = "<!-- reference: made by `cutout reference` -->\n";
+
+fn variables(variables: &[Variable]) -> String {
+    variables.iter().fold(VARIABLES_HEAD.to_owned(), |table, variable| table + &variable.to_string())
+}
+
+fn metrics(metrics: &[Metric]) -> String {
+    metrics.iter().fold(METRICS_HEAD.to_owned(), |table, metric| table + &metric.to_string())
+}
 
 /// All commands with their arguments, as Markdown.
 #[must_use]

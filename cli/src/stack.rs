@@ -31,6 +31,8 @@ pub struct Stack {
     pub function: Function,
     /// The service's address.
     pub service: SocketAddr,
+    /// The service itself, for its other routes.
+    pub owner: Service,
     /// A caller's client, which follows the store.
     pub client: Client,
     _tasks: JoinSet<()>,
@@ -84,7 +86,7 @@ impl Stack {
             client = client.breaker(name);
         }
         let client = client.connect().await?;
-        Ok(Stack { datadog, function, service: address, client, _tasks: tasks })
+        Ok(Stack { datadog, function, service: address, owner: service, client, _tasks: tasks })
     }
 
     /// The line to put into a monitor's message.

@@ -1,9 +1,10 @@
 //! What a question costs, beside the least that it could cost and beside other breakers, all in one run:
-//! `cargo bench -p cutout`.
+//! `tests/bench admit`, or `cargo bench -p cutout`; `--short` for half the turns.
 //!
 //! Machines are shared and noisy, so contestants run in turns, a short batch each, and a ratio is the median of the ratios within
 //! the turns; that is also why no bench framework is used, which would run one contestant after the other.
-//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it.
+//! Peers do what they do by default on a call that succeeds. Left out: tripswitch 0.1, which brings a second TLS stack with it
+//! and so has a package of its own (`tests/bench peers`).
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
@@ -27,8 +28,8 @@ use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 const SIZES: [usize; 3] = [1, 1_000, 100_000];
 const THREADS: [usize; 2] = [1, 2];
-/// Turns of each contestant; odd, so that there is a median.
-const TURNS: usize = 301;
+/// Turns of each contestant, and turns of the short form; odd, so that there is a median.
+const TURNS: [usize; 2] = [301, 151];
 /// About how long a batch of a contestant is: far shorter than a time slice, so that who else is on the machine spoils few.
 const BATCH: Duration = Duration::from_micros(300);
 /// Batches are a multiple of this many questions, spread over all keys.
@@ -57,7 +58,8 @@ fn contestant<'a>(name: &'static str, ask: impl Fn(usize) -> bool + Send + Sync 
 fn main() {
     bytes();
     println!(
-        "\nnanoseconds a question, and the ratio to the first line of its block; medians of {TURNS} turns"
+        "\nnanoseconds a question, and the ratio to the first line of its block; medians of {} turns",
+        turns()
     );
     counting();
     for threads in THREADS {
@@ -67,6 +69,15 @@ fn main() {
             call(size, threads);
         }
     }
+}
+
+fn turns() -> usize {
+    TURNS[usize::from(std::env::args().any(|argument| argument == "--short"))]
+}
+
+/// One line for the table of docs/benchmarks.md.
+fn figure(name: &str, value: f64, unit: &str) {
+    println!("figure admit.{name} {value:.2} {unit}");
 }
 
 /// Keys as a bank's: four digits and more.
@@ -91,6 +102,7 @@ fn held(size: usize, threads: usize) {
     let loads: Vec<Arc<AtomicBool>> = (0..size).map(|_| Arc::new(AtomicBool::new(true))).collect();
     let classed: Vec<Breaker> = breakers.iter().map(|breaker| breaker.for_class("charge")).collect();
     race(
+        &format!("held.{size}.{threads}"),
         &format!("a held handle, {size} keys, {threads} threads"),
         size,
         threads,
@@ -122,7 +134,7 @@ fn counting() {
         let rounds = rounds_for(&both[..1], ask);
         let nanos =
             |orders: &[Vec<u32>]| time(orders, rounds, ask).as_secs_f64() * 1e9 / (rounds * ROUND) as f64;
-        let turns: Vec<_> = (0..TURNS).map(|_| (nanos(&both[..1]), nanos(&both))).collect();
+        let turns: Vec<_> = (0..turns()).map(|_| (nanos(&both[..1]), nanos(&both))).collect();
         let middle = |of: fn(&(f64, f64)) -> f64| median(turns.iter().map(of).collect());
         let (one, two, ratio) =
             (middle(|turn| turn.0), middle(|turn| turn.1), middle(|turn| turn.1 / turn.0));
@@ -158,6 +170,7 @@ fn by_name(size: usize, threads: usize) {
     let (quiet, one, tenth) = (family(&quiet), family(&one_open), family(&tenth_open));
     let _held = handles(&tenth_open, &keys);
     race(
+        &format!("named.{size}.{threads}"),
         &format!("by name, {size} keys, {threads} threads"),
         size,
         threads,
@@ -219,7 +232,8 @@ fn call(size: usize, threads: usize) {
         let called = async { service.ready().await.is_ok() && service.call(key).await.is_ok() };
         now(called)
     }));
-    race(&format!("a call that succeeds, {size} keys, {threads} threads"), size, threads, &contestants);
+    let title = format!("a call that succeeds, {size} keys, {threads} threads");
+    race(&format!("call.{size}.{threads}"), &title, size, threads, &contestants);
 }
 
 /// What a future gives that waits at most for another thread to let go of a lock.
@@ -234,11 +248,11 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Runs contestants in turns, and prints a line for each.
-fn race(title: &str, size: usize, threads: usize, contestants: &[Contestant<'_>]) {
+fn race(name: &str, title: &str, size: usize, threads: usize, contestants: &[Contestant<'_>]) {
     let orders: Vec<Vec<u32>> = (0..threads).map(|thread| order(size, thread as u64 + 7)).collect();
     let rounds: Vec<usize> = contestants.iter().map(|(_, ask)| rounds_for(&orders, ask)).collect();
-    let mut taken = vec![Vec::with_capacity(TURNS); contestants.len()];
-    for turn in 0..TURNS {
+    let mut taken = vec![Vec::with_capacity(turns()); contestants.len()];
+    for turn in 0..turns() {
         for place in 0..contestants.len() {
             let which = (place + turn) % contestants.len();
             let took = time(&orders, rounds[which], &contestants[which].1);
@@ -246,9 +260,14 @@ fn race(title: &str, size: usize, threads: usize, contestants: &[Contestant<'_>]
         }
     }
     println!("\n{title}\n{:<36} {:>8} {:>8}", "", "ns", "ratio");
-    for ((name, _), nanos) in contestants.iter().zip(&taken) {
+    for ((line, _), nanos) in contestants.iter().zip(&taken) {
         let ratios = nanos.iter().zip(&taken[0]).map(|(nanos, first)| nanos / first).collect();
-        println!("{name:<36} {:>8.2} {:>8.2}", median(nanos.clone()), median(ratios));
+        let (nanos, ratio) = (median(nanos.clone()), median(ratios));
+        println!("{line:<36} {nanos:>8.2} {ratio:>8.2}");
+        let words: Vec<&str> =
+            line.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        figure(&format!("{name}.{}", words.join("-")), nanos, "ns");
+        figure(&format!("{name}.{}.ratio", words.join("-")), ratio, "times");
     }
 }
 
@@ -303,6 +322,7 @@ fn bytes() {
     let of = |bytes: usize| bytes as f64 / KEPT as f64;
     println!("{:<36} {:>8.0}", "what a client keeps for a handle", of(held) - size_of::<Breaker>() as f64);
     println!("{:<36} {:>8.0}", "with the handle itself", of(held));
+    figure("bytes", of(held), "bytes");
     let before = resident();
     keys.iter().take(OPENED).for_each(|key| fake.open("bank-charge", &[key]).unwrap());
     let opened = (resident() - before) as f64 / OPENED as f64;

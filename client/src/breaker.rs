@@ -43,6 +43,8 @@ pub(crate) struct Shared {
 /// fake.open_for("bank-charge", &["0001"], &["charge"])?; // as `refuse = ["charge"]` does
 /// assert!(charge.admit().is_err() && bank.admit().is_err());
 /// assert!(refund.admit().is_ok());
+/// assert_eq!((refund.id().as_str(), refund.class()), ("bank-charge/0001", Some("refund")));
+/// assert_eq!(refund.state(), cutout::State::Open, "of the breaker, whatever the class");
 /// # Ok(())
 /// # }
 /// ```
@@ -186,7 +188,8 @@ impl Breaker {
         self.common.tally.calls()
     }
 
-    /// The state now, for calls of every class. Half-open admits a growing share of the calls.
+    /// The state now, for calls of every class. Half-open admits a growing share of the calls. While the store cannot be reached
+    /// it is that of the last known flag, whose timers stand still after 90 s ([`FROZEN_AFTER_MS`](crate::FROZEN_AFTER_MS)).
     #[must_use]
     pub fn state(&self) -> State {
         self.cell.state(self.common.shared.clock.now())
@@ -247,6 +250,7 @@ impl Permit {
 /// let refused = fake.client().breaker("bank-charge", &["0001"])?.admit().unwrap_err();
 /// assert_eq!((refused.breaker().as_str(), refused.state()), ("bank-charge/0001", cutout::State::Open));
 /// assert_eq!(refused.reason(), cutout::Reason::Override);
+/// assert!(refused.since() <= std::time::SystemTime::now());
 /// assert_eq!(refused.until(), None, "until a person ends it");
 /// assert_eq!(refused.to_string(), "the call was refused because breaker bank-charge/0001 is open by a person's order");
 /// # Ok(())

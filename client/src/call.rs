@@ -113,6 +113,22 @@ impl Breaker {
 
     /// [`Breaker::call`], with `classify` to tell success from failure.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bank = cutout::FakeClient::new(["bank"]).client().breaker::<&str>("bank", &[])?;
+    /// use cutout::Outcome;
+    ///
+    /// let by_bank = |ended: &Result<u64, &'static str>| match ended {
+    ///     Ok(_) | Err("declined") => Outcome::Success, // the bank is at work
+    ///     Err(_) => Outcome::Failure,
+    /// };
+    /// let answer = bank.call_by(by_bank, || async { Err("declined") }).await;
+    /// assert_eq!(answer.unwrap_err().into_failed(), Some("declined"), "told as ever, counted as a success");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Breaker::call`].
     pub async fn call_by<T, E, F, C>(&self, classify: C, call: impl FnOnce() -> F) -> Result<T, CallError<E>>

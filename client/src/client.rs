@@ -17,8 +17,17 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 /// How long [`ClientBuilder::connect`] waits for the store's first answer unless told otherwise.
+///
+/// ```
+/// assert_eq!(cutout::START_TIMEOUT.as_secs(), 2);
+/// ```
 pub const START_TIMEOUT: Duration = Duration::from_secs(2);
-/// The scope unless told otherwise.
+/// The scope unless told otherwise: that of a service whose `CUTOUT_SCOPE` is not set.
+///
+/// ```
+/// let client = cutout::FakeClient::new(["bank-charge"]).client();
+/// assert_eq!(client.snapshot().scope, cutout::DEFAULT_SCOPE);
+/// ```
 pub const DEFAULT_SCOPE: &str = "default";
 
 /// How often the client looks whether the store has been silent for too long, and hands its counts to the metrics.
@@ -27,6 +36,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Follows the flags of one scope, and gives handles on its breakers. One a process is enough; cheap to clone.
 /// The follower stops when the last clone is dropped; handles then go on by what they know, and
 /// [`MaxStaleness`] begins and ends to act no more: keep the client as long as its handles.
+///
+/// Nothing here waits for the store, and none of it fails without it: handles, lists and the snapshot are made of what is known,
+/// and [`Client::health`] tells how old that is.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fake = cutout::FakeClient::new(["bank-charge"]);
+/// # let client = fake.client();
+/// let (bank, banks) = (client.breaker("bank-charge", &["0001"])?, client.family("bank-charge")?); // keep both
+/// let mut transitions = client.transitions();
+/// fake.open("bank-charge", &["0001"])?;
+/// assert!(bank.admit().is_err() && banks.admit(&["0002"]).is_ok());
+/// let opened = transitions.next().await.ok_or("the client is gone")??;
+/// assert_eq!(&opened.breaker, bank.id());
+/// let known: Vec<_> = client.breakers().into_iter().map(|known| known.breaker.to_string()).collect();
+/// assert_eq!(known, ["bank-charge/0001"], "others are closed");
+/// fake.lose_store();
+/// assert!(!client.health().connected && !client.snapshot().connected);
+/// assert!(bank.admit().is_err(), "by what is known");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     memory: Arc<Memory>,
@@ -97,7 +129,7 @@ impl Client {
         ClientBuilder::new(Source::Url(url.into()))
     }
 
-    /// A client of a store at hand, such as the memory store of an embedded service.
+    /// A client of a store at hand, such as the memory store of an embedded service; see [`ClientBuilder`].
     pub fn builder_on(store: Arc<dyn Store>) -> ClientBuilder {
         ClientBuilder::new(Source::Store(store))
     }
@@ -169,7 +201,33 @@ enum Source {
     Store(Arc<dyn Store>),
 }
 
-/// Settings of a [`Client`].
+/// Settings of a [`Client`]. All have defaults but the store; a program that names its breakers learns of a typing mistake at its start.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{Client, MaxStaleness, START_TIMEOUT};
+/// use cutout_flags::{LocalClock, MemoryStore};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let store = Arc::new(MemoryStore::new()); // or Client::builder("redis://…")
+/// let client = Client::builder_on(store)
+///     .breaker("bank-charge") // used here: must be declared, unless …
+///     .allow_undeclared()
+///     .scope("eu")
+///     .start_timeout(START_TIMEOUT / 2)
+///     .require_store() // no start without it
+///     .max_staleness(MaxStaleness::LastKnown)
+///     .max_staleness_of("rates", MaxStaleness::ClosedAfter(Duration::from_secs(600)))
+///     .clock(LocalClock::default())
+///     .connect()
+///     .await?;
+/// assert!(client.health().connected);
+/// assert_eq!(client.snapshot().scope, "eu");
+/// assert!(client.breaker("bank-charge", &["0001"])?.admit().is_ok(), "nobody has opened it");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "call connect()"]
 pub struct ClientBuilder {

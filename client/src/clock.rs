@@ -10,7 +10,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// How long after the last contact with the store breakers' own timers still run.
+/// How long after the last contact with the store breakers' own timers still run. Then ramps stand still, and what is open or
+/// half-open stays so until the store answers or a [`MaxStaleness`](crate::MaxStaleness) acts. Milliseconds.
+///
+/// ```
+/// assert_eq!(cutout::FROZEN_AFTER_MS, 90_000);
+/// ```
 pub const FROZEN_AFTER_MS: i64 = 90_000;
 
 /// No contact yet.

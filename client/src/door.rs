@@ -22,6 +22,46 @@ type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
 
 /// How requests `Q` that are answered by `A` or end in `E` go through an [`Upstream`]. Made by the doors: `cutout::tower::protect`,
 /// `cutout::tower::protect_http`, `cutout::reqwest::protect`.
+///
+/// Nothing here needs the store: with it gone requests go by the last known flags.
+///
+/// ```
+/// # #[cfg(not(feature = "tower"))]
+/// # fn main() {}
+/// # #[cfg(feature = "tower")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use cutout::{FakeClient, Outcome, Protection, Retries, Upstream};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+///
+/// #[derive(Clone)]
+/// struct Charge { bank: &'static str, via: &'static str }
+///
+/// let fake = FakeClient::new(["bank-a", "bank-b"]);
+/// let first = Upstream::builder("bank-a").retries(Retries::up_to(1)).build(&fake.client())?;
+/// let second = Upstream::builder("bank-b").build(&fake.client())?;
+/// let layer: Protection<Charge, String, BoxError> = cutout::tower::protect(&first)
+///     .key(|charge: &Charge| vec![charge.bank.to_owned()])
+///     .classify(|answer: &Result<String, BoxError>| match answer {
+///         Ok(text) if text == "try later" => Outcome::Failure,
+///         Ok(_) => Outcome::Success,
+///         Err(_) => Outcome::Failure,
+///     })
+///     .retry_with(|charge| Some(charge.clone())) // these may be made twice
+///     .failover(second, |charge| Charge { via: "b", ..charge })
+///     .fall_back(|error| error.is_not_sent().then(|| "queued".to_owned()));
+/// let send = async |charge: Charge| Ok::<_, BoxError>(format!("charged by {}", charge.via));
+/// let service = ServiceBuilder::new().layer(layer).service(service_fn(send));
+///
+/// let charge = Charge { bank: "0001", via: "a" };
+/// assert_eq!(service.clone().oneshot(charge.clone()).await?, "charged by a");
+/// fake.open("bank-a", &["0001"])?;
+/// assert_eq!(service.clone().oneshot(charge.clone()).await?, "charged by b");
+/// fake.open("bank-b", &["0001"])?;
+/// assert_eq!(service.oneshot(charge).await?, "queued");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Protection<Q, A, E> {
     upstream: Upstream,
     key: KeyOf<Q>,

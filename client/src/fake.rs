@@ -43,6 +43,30 @@ const NEVER_MS: i64 = i64::MAX;
 /// # }
 /// ```
 ///
+/// Each state that a breaker can be in, and what a caller gets:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let bank = fake.client().breaker("bank-charge", &["0001"])?;
+/// fake.open_for("bank-charge", &["0001"], &["charge"])?;
+/// assert!(bank.for_class("charge").admit().is_err() && bank.for_class("refund").admit().is_ok());
+/// fake.force_open("bank-charge", &["0001"])?;
+/// assert_eq!(bank.admit().unwrap_err().reason(), cutout::Reason::Override);
+/// fake.half_open("bank-charge", &["0001"], 0)?;
+/// assert_eq!(bank.admit().unwrap_err().reason(), cutout::Reason::Share);
+/// fake.watch("bank-charge", &["0001"])?;
+/// assert!(bank.admit()?.would_refuse());
+/// fake.close("bank-charge", &["0001"])?;
+/// assert!(!bank.admit()?.would_refuse());
+/// fake.lose_store();
+/// assert!(bank.admit().is_ok() && !fake.client().health().connected, "by what is known");
+/// fake.regain_store();
+/// assert!(fake.client().health().connected);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// What it does takes effect at once, and stays until the test changes it. Open here means every call is refused, without the
 /// probes that a real breaker lets through, so that a test needs no luck.
 #[derive(Debug)]

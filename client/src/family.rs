@@ -28,6 +28,10 @@ use std::sync::Arc;
 /// let banks = client.family("bank-charge")?; // keep it
 /// assert!(banks.admit(&["0001"]).is_err());
 /// assert!(banks.admit(&["0002"]).is_ok());
+/// let refunds = banks.for_class("refund"); // keep it, too
+/// assert_eq!((refunds.name(), refunds.class()), ("bank-charge", Some("refund")));
+/// let bank = refunds.breaker(&["0001"]); // a handle on one of them, for that class
+/// assert_eq!((bank.id().as_str(), bank.class()), ("bank-charge/0001", Some("refund")));
 /// # Ok(())
 /// # }
 /// ```

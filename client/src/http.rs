@@ -22,6 +22,13 @@ impl<B, E> Classify<Result<Response<B>, E>> for ByStatus {
 }
 
 /// What a status says about the vendor.
+///
+/// ```
+/// use cutout::{Outcome, http::of_status};
+///
+/// assert_eq!(of_status(http::StatusCode::BAD_GATEWAY), Outcome::Failure);
+/// assert_eq!(of_status(http::StatusCode::TOO_MANY_REQUESTS), Outcome::Success);
+/// ```
 #[must_use]
 pub fn of_status(status: StatusCode) -> Outcome {
     if status.is_server_error() { Outcome::Failure } else { Outcome::Success }
@@ -38,6 +45,12 @@ pub fn of_status(status: StatusCode) -> Outcome {
 pub struct Idempotent;
 
 /// Whether a request may be made twice: by its method (RFC 9110, 9.2.2), or because it bears [`Idempotent`].
+///
+/// ```
+/// let bears_nothing = http::Extensions::new();
+/// assert!(cutout::http::may_repeat(&http::Method::PUT, &bears_nothing));
+/// assert!(!cutout::http::may_repeat(&http::Method::POST, &bears_nothing));
+/// ```
 #[must_use]
 pub fn may_repeat(method: &Method, extensions: &Extensions) -> bool {
     method.is_idempotent() || extensions.get::<Idempotent>().is_some()

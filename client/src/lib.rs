@@ -54,6 +54,7 @@ mod family;
 pub mod http;
 mod local;
 mod memory;
+pub mod metrics;
 mod names;
 mod outcome;
 mod reason;

@@ -18,14 +18,28 @@ use tokio::time::Instant;
 /// When this process stops calling by itself, whatever the monitor says. Nothing trips until a rule is given.
 ///
 /// ```
-/// use cutout::{LocalBreaker, Window};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{CallError, LocalBreaker, Upstream, Window};
 /// use std::time::Duration;
 ///
+/// # let client = cutout::FakeClient::new(["bank"]).client();
 /// let rules = LocalBreaker::over(Window::Time(Duration::from_secs(10)))
 ///     .failure_percent(50)
 ///     .slow_calls(Duration::from_secs(2), 80)
-///     .consecutive_failures(20);
-/// # let _ = rules;
+///     .min_calls(4) // before a share counts
+///     .consecutive_failures(20)
+///     .open_for(Duration::from_secs(30))
+///     .trials(2);
+/// let bank = Upstream::builder("bank").local_breaker(rules).build(&client)?.lane::<&str>(&[]);
+/// for succeeds in [true, true, false, false] {
+///     let call = || async move { if succeeds { Ok("charged") } else { Err("no route") } };
+///     assert_eq!(bank.call(call).await.is_ok(), succeeds);
+/// }
+/// let refused = bank.call(|| async { Ok::<_, &str>("charged") }).await.unwrap_err();
+/// assert!(matches!(refused, CallError::Tripped(tripped) if tripped.retry_after() <= Duration::from_secs(30)));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalBreaker {
@@ -39,6 +53,13 @@ pub struct LocalBreaker {
 }
 
 /// What the rates are reckoned over.
+///
+/// ```
+/// use cutout::{LocalBreaker, Window};
+///
+/// let (of_calls, of_time) = (Window::Calls(100), Window::Time(std::time::Duration::from_secs(10)));
+/// assert_ne!(LocalBreaker::over(of_calls), LocalBreaker::over(of_time));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// The last calls, 1 to 10,000.

@@ -5,6 +5,15 @@
 //! Left out: what HTTP answers mean (`http`), and time-outs, which are failures always.
 
 /// What the end of a call says about the vendor.
+///
+/// ```
+/// use cutout::{ByResult, Classify, Outcome};
+///
+/// let declined: Result<u64, &str> = Err("declined");
+/// assert_eq!(ByResult.classify(&declined), Outcome::Failure, "unless told otherwise");
+/// let by_bank = |_: &Result<u64, &str>| Outcome::Success; // an answer, whatever it says
+/// assert_eq!(by_bank.classify(&declined), Outcome::Success);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The vendor did its work. An answer that the caller does not like, such as "card declined", is a success too.

@@ -15,8 +15,12 @@ use std::time::Duration;
 
 /// A middleware: 5xx answers and transport errors are failures, and requests that may be made twice are retried as the upstream is set.
 ///
-/// ```no_run
-/// # async fn pay(client: cutout::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fake = cutout::FakeClient::new(["bank-charge"]);
+/// # let client = fake.client();
+/// rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?; // once a program
 /// let banks = cutout::Upstream::builder("bank-charge").class("charge").build(&client)?;
 /// let by_header = |asked: &cutout::reqwest::Outgoing| {
 ///     let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
@@ -25,13 +29,15 @@ use std::time::Duration;
 /// let http = reqwest_middleware::ClientBuilder::new(cutout::reqwest::client_builder(&banks).build()?)
 ///     .with(cutout::reqwest::protect(&banks).key(by_header))
 ///     .build();
-/// match http.post("https://bank.example/charges").header("x-bank-code", "0001").send().await {
-///     Ok(answer) => { /* the bank has answered */ drop(answer) }
+/// fake.open("bank-charge", &["0001"])?; // in production the monitor does
+/// let paid = match http.post("https://bank.example/charges").header("x-bank-code", "0001").send().await {
+///     Ok(_answer) => "the bank has answered",
 ///     Err(error) => match cutout::reqwest::told(&error) {
-///         Some(told) if told.is_not_sent() => { /* nothing was sent: fall back */ }
-///         _ => { /* ask the bank what became of it */ }
+///         Some(told) if told.is_not_sent() => "nothing was sent: fall back",
+///         _ => "ask the bank what became of it",
 ///     },
-/// }
+/// };
+/// assert_eq!(paid, "nothing was sent: fall back");
 /// # Ok(())
 /// # }
 /// ```
@@ -60,6 +66,36 @@ pub fn told(error: &Error) -> Option<&CallError<Infallible>> {
 }
 
 /// A request on its way out, with the extensions that it was built with.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?;
+/// # let fake = cutout::FakeClient::new(["bank-a", "bank-b"]);
+/// # let upstream = |name: &str| cutout::Upstream::builder(name).build(&fake.client());
+/// use cutout::reqwest::{Outgoing, protect, told};
+///
+/// #[derive(Clone)]
+/// struct Bank(&'static str);
+///
+/// let (first, second) = (upstream("bank-a")?, upstream("bank-b")?);
+/// let by_extension = |asked: &Outgoing| asked.extensions().get().map(|Bank(code)| (*code).to_owned()).into_iter().collect();
+/// let elsewhere = |mut asked: Outgoing| {
+///     let _ = asked.request_mut().url_mut().set_host(Some("b.example"));
+///     assert_eq!(asked.request().url().as_str(), "https://b.example/charges");
+///     asked
+/// };
+/// let http = reqwest_middleware::ClientBuilder::new(reqwest::Client::new())
+///     .with(protect(&first).key(by_extension).failover(second, elsewhere))
+///     .build();
+/// fake.open("bank-a", &["0001"])?;
+/// fake.open("bank-b", &["0001"])?;
+/// let error = http.post("https://a.example/charges").with_extension(Bank("0001")).send().await.unwrap_err();
+/// let told = told(&error).ok_or("the error is another's")?.to_string();
+/// assert!(told.contains("breaker bank-b/0001 is open"), "{told}");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Boxed: a request is large, and is handed through many futures.
 #[derive(Debug)]

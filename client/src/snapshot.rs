@@ -11,12 +11,26 @@ use std::fmt;
 use crate::reason::Reason;
 
 /// How many breakers a [`Snapshot`] shows; those that are not closed come first.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = cutout::FakeClient::new(["bank-charge"]).client();
+/// let handles: Vec<_> = (0..=cutout::SNAPSHOT_BREAKERS_MAX)
+///     .map(|bank| client.breaker("bank-charge", &[bank.to_string()]))
+///     .collect::<Result<_, _>>()?;
+/// let snapshot = client.snapshot();
+/// assert_eq!((snapshot.breakers.len(), snapshot.left_out), (1_000, 1));
+/// # drop(handles);
+/// # Ok(())
+/// # }
+/// ```
 pub const SNAPSHOT_BREAKERS_MAX: usize = 1_000;
 
 /// The form of a [`Snapshot`]'s JSON.
 const SCHEMA: &str = "cutout.client/1";
 
-/// What this process knows of one breaker at one moment. Times are Unix milliseconds of the store's clock.
+/// What this process knows of one breaker at one moment. Times are Unix milliseconds of the store's clock. With the store gone it is
+/// what calls go by then.
 ///
 /// ```
 /// # fn main() -> Result<(), cutout::UnknownBreaker> {
@@ -82,6 +96,19 @@ pub struct KnownFault {
 }
 
 /// The header of the requests that a fault is for.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{FakeClient, FakeFault, FaultHeader};
+///
+/// let fake = FakeClient::new(["bank-charge"]);
+/// fake.inject("bank-charge", &["0001"], FakeFault::abort().for_header("x-drill", Some("yes")))?;
+/// let FaultHeader { name, value, .. } =
+///     fake.client().breakers().remove(0).fault.and_then(|fault| fault.header).ok_or("no header")?;
+/// assert_eq!((name.as_str(), value.as_deref()), ("x-drill", Some("yes")));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FaultHeader {
@@ -105,6 +132,16 @@ impl From<&Fault> for KnownFault {
 }
 
 /// A person's decision in force.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// fake.force_open("bank-charge", &["0001"])?;
+/// let forced: cutout::Override = fake.client().breakers().remove(0).forced.ok_or("nothing is forced")?;
+/// assert_eq!((forced.state, forced.until_ms), (cutout::State::Open, None));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Override {

@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The shortest staleness that can be told to act. Before it breakers' own timers still run.
+///
+/// ```
+/// assert_eq!(cutout::MAX_STALENESS_MIN.as_secs(), 90);
+/// ```
 pub const MAX_STALENESS_MIN: Duration = Duration::from_millis(FROZEN_AFTER_MS.unsigned_abs());
 
 /// How it is written in metrics that a limit is for all breakers without one of their own.

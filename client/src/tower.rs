@@ -23,15 +23,19 @@ use tower::{BoxError, Layer, Service};
 /// use cutout::{Client, Upstream};
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 ///
-/// # async fn pay(client: &Client) -> Result<(), BoxError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
 /// struct Charge { bank: String, amount: u64 }
 ///
-/// let banks = Upstream::builder("bank-charge").class("charge").build(client)?;
+/// # let fake = cutout::FakeClient::new(["bank-charge"]);
+/// # let client: Client = fake.client();
+/// let banks = Upstream::builder("bank-charge").class("charge").build(&client)?;
 /// let service = ServiceBuilder::new()
 ///     .layer(cutout::tower::protect(&banks).key(|charge: &Charge| vec![charge.bank.clone()]))
 ///     .service(service_fn(async |charge: Charge| Ok::<u64, BoxError>(charge.amount)));
 /// let paid = service.oneshot(Charge { bank: "0001".to_owned(), amount: 5 }).await?;
-/// # drop(paid); Ok(())
+/// assert_eq!(paid, 5);
+/// # Ok(())
 /// # }
 /// ```
 #[must_use]
@@ -43,8 +47,10 @@ pub fn protect<Q, A>(upstream: &Upstream) -> Protection<Q, A, BoxError> {
 ///
 /// ```
 /// # use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-/// # async fn pay(client: &cutout::Client, request: http::Request<String>) -> Result<(), BoxError> {
-/// let banks = cutout::Upstream::builder("bank-charge").build(client)?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let client = cutout::FakeClient::new(["bank-charge"]).client();
+/// let banks = cutout::Upstream::builder("bank-charge").build(&client)?;
 /// let by_header = |request: &http::Request<String>| {
 ///     let bank = request.headers().get("x-bank-code").and_then(|value| value.to_str().ok());
 ///     bank.map(str::to_owned).into_iter().collect()
@@ -54,8 +60,9 @@ pub fn protect<Q, A>(upstream: &Upstream) -> Protection<Q, A, BoxError> {
 ///     .service(service_fn(async |request: http::Request<String>| {
 ///         Ok::<_, BoxError>(http::Response::new(request.into_body()))
 ///     }));
-/// let answer = service.oneshot(request).await?;
-/// # drop(answer); Ok(())
+/// let request = http::Request::get("/rates").header("x-bank-code", "0001").body("EUR".to_owned())?;
+/// assert_eq!(service.oneshot(request).await?.into_body(), "EUR");
+/// # Ok(())
 /// # }
 /// ```
 #[must_use]
@@ -71,12 +78,42 @@ where
 
 /// What this crate has to say in an error of a protected service: that the call was not sent, and why, or that it timed out. None: the error is
 /// the service's own.
+///
+/// ```
+/// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let fake = cutout::FakeClient::new(["rates"]);
+/// # let rates = cutout::Upstream::builder("rates").build(&fake.client())?;
+/// let service = cutout::tower::protect(&rates).layer(service_fn(async |_: ()| Err::<u64, BoxError>("no route".into())));
+/// let own = service.clone().oneshot(()).await.unwrap_err();
+/// assert!(cutout::tower::told(&own).is_none());
+/// fake.open::<&str>("rates", &[])?;
+/// let refused = service.oneshot(()).await.unwrap_err();
+/// assert!(cutout::tower::told(&refused).is_some_and(|told| told.is_not_sent()));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn told(error: &BoxError) -> Option<&CallError<Infallible>> {
     error.downcast_ref()
 }
 
-/// A service behind a [`Protection`].
+/// A service behind a [`Protection`]. It is always ready, since the breaker is asked before the service within.
+///
+/// ```
+/// use cutout::tower::{Protected, protect};
+/// use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let client = cutout::FakeClient::new(["rates"]).client();
+/// let rates = cutout::Upstream::builder("rates").build(&client)?;
+/// let mut service: Protected<_, u64, u64> = protect(&rates).layer(service_fn(async |asked: u64| Ok::<_, BoxError>(asked + 1)));
+/// assert_eq!(service.ready().await?.call(7).await?, 8);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Protected<S, Q, A> {
     inner: S,

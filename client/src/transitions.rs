@@ -16,9 +16,29 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 /// How many transitions wait for a listener; of more the oldest are dropped, and counted as [`Missed`].
+///
+/// ```
+/// assert_eq!(cutout::TRANSITIONS_KEPT, 1_024);
+/// ```
 pub const TRANSITIONS_KEPT: usize = 1_024;
 
 /// A breaker changed, as calls without a class see it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{State, Transition};
+///
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let mut transitions = fake.client().transitions();
+/// fake.watch("bank-charge", &["0001"])?;
+/// let Transition { breaker, from, to, would, at, .. } = transitions.next().await.ok_or("the client is gone")??;
+/// assert_eq!((breaker.as_str(), from, to), ("bank-charge/0001", State::Closed, State::Closed));
+/// assert_eq!(would, Some(State::Open), "in watch mode nobody is refused");
+/// assert!(at <= std::time::SystemTime::now());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
@@ -35,6 +55,22 @@ pub struct Transition {
 }
 
 /// So many transitions were dropped because the listener did not keep up: look at [`Client::breakers`](crate::Client::breakers).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{Missed, TRANSITIONS_KEPT};
+///
+/// let fake = cutout::FakeClient::new(["bank-charge"]);
+/// let mut transitions = fake.client().transitions();
+/// for bank in 0..TRANSITIONS_KEPT + 3 {
+///     fake.open("bank-charge", &[bank.to_string()])?;
+/// }
+/// assert_eq!(transitions.next().await, Some(Err(Missed(3))));
+/// assert!(matches!(transitions.next().await, Some(Ok(opened)) if opened.breaker.as_str() == "bank-charge/3"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed(pub u64);
 
@@ -49,7 +85,9 @@ impl std::error::Error for Missed {}
 /// The transitions of all breakers of a client, from the moment of asking for them. A stream; ends with the client.
 ///
 /// The order is that in which they happened. To know where breakers stand at the start, list them *after* asking for this:
-/// nothing is lost between. Changes that time alone brings are told within a second.
+/// nothing is lost between. Changes that time alone brings are told within a second. With the store gone only those come, for 90 s
+/// ([`FROZEN_AFTER_MS`](crate::FROZEN_AFTER_MS)), and what a [`MaxStaleness`](crate::MaxStaleness) does; once it answers again, where each breaker
+/// stands then, if that is another state.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -120,7 +120,21 @@ pub enum Cause {
         act: &'static str,
     },
 }
-/// A breaker's record: private to the services that own it.
+/// A breaker's record: private to the services that own it. What a person decides stands above what signals say:
+///
+/// ```
+/// use cutout_core::{Act, Breaker, Forced, Order, Policy, State};
+///
+/// let (policy, now_ms) = (Policy::default(), 1_795_224_918_000);
+/// let mut breaker = Breaker::new(now_ms);
+/// let act = Act::Force { state: Forced::Open, until_ms: Some(now_ms + 60_000) };
+/// breaker.obey(&policy, &Order { by: "ann".into(), why: "the bank is down".into(), act }, None, now_ms);
+/// assert_eq!(breaker.state(), State::Open);
+/// breaker.advance(&policy, None, now_ms + 60_000); // its end
+/// assert_eq!(breaker.state(), State::HalfOpen);
+/// breaker.advance(&policy, None, now_ms + 60_000 + policy.ramp_ms);
+/// assert_eq!(breaker.state(), State::Closed);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     state: State,

@@ -36,4 +36,25 @@ mod tests {
         let error = Outer(std::io::Error::other("inner"));
         assert_eq!(Chain(&error).to_string(), "outer: inner");
     }
+
+    #[test]
+    fn an_error_that_is_its_own_cause_ends() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("again")]
+        struct Again;
+        #[derive(Debug)]
+        struct Circle;
+        impl fmt::Display for Circle {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "circle")
+            }
+        }
+        impl Error for Circle {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&Circle)
+            }
+        }
+        assert_eq!(Chain(&Again).to_string(), "again", "no cause, nothing after it");
+        assert_eq!(Chain(&Circle).to_string(), ["circle"; 1 + CAUSES_MAX].join(": "));
+    }
 }

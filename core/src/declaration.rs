@@ -37,6 +37,15 @@ fn stands_for_itself(byte: u8) -> bool {
 }
 
 /// A breaker's identity: its name, or name and key such as `bank-charge/0001`.
+///
+/// ```
+/// use cutout_core::BreakerId;
+///
+/// let id = BreakerId::new("network", &["VISA", "eu/west"]);
+/// assert_eq!(id.as_str(), "network/visa/eu%2Fwest");
+/// assert_eq!((id.name(), id.key(), id.key_len()), ("network", "visa/eu%2Fwest", 2));
+/// assert_eq!(BreakerId::typed("network/VISA/eu%2Fwest"), id, "as a person may write it");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BreakerId(Box<str>);
@@ -335,5 +344,65 @@ mod tests {
         for bad in ["", "Bank", "-a", "a/b", "a b", "é", &"a".repeat(101)] {
             assert!(!is_breaker_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_is_spelled_as_it_stands_if_each_byte_is() {
+        for byte in 0..=u8::MAX {
+            let value = char::from(byte).to_string();
+            let plain = byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"%/".contains(&byte);
+            assert_eq!(BreakerId::is_spelled(&value), plain, "{value:?}");
+            if plain {
+                assert_eq!(BreakerId::new("bank", &[&value]).key(), value);
+            }
+        }
+        assert!(BreakerId::is_spelled("") && BreakerId::is_spelled("0001") && !BreakerId::is_spelled("00 1"));
+    }
+
+    #[test]
+    fn an_identity_is_found_by_its_text() {
+        let stored = BreakerId::from_stored("bank-charge/a%2Fb".to_owned());
+        assert_eq!(stored, BreakerId::new("bank-charge", &["a/b"]));
+        assert_eq!(stored.to_string(), "bank-charge/a%2Fb");
+        let by_tree = BTreeMap::from([(stored.clone(), 1)]);
+        let by_hash = std::collections::HashMap::from([(stored, 1)]);
+        assert_eq!(
+            (by_tree.get("bank-charge/a%2Fb"), by_hash.get("bank-charge/a%2Fb")),
+            (Some(&1), Some(&1))
+        );
+        assert_eq!((by_tree.get("bank-charge"), by_hash.get("bank-charge/b")), (None, None));
+    }
+
+    #[test]
+    fn a_group_may_touch_64_breakers_and_no_more() {
+        let by_two =
+            Declaration { key: vec!["bank".into(), "route".into()], only: BTreeMap::new(), ..by_bank() };
+        let touched = |banks: u32, routes: u32| {
+            let banks: String = (0..banks).map(|n| format!("bank:{n},")).collect();
+            let routes: String = (0..routes).map(|n| format!("route:{n},")).collect();
+            match by_two.touched_by(&Tags::parse(&format!("{banks}{routes}"))) {
+                Touched::Breakers(ids) => Some(ids.len()),
+                _ => None,
+            }
+        };
+        assert_eq!((touched(8, 8), touched(2, 3), touched(64, 1)), (Some(64), Some(6), Some(64)));
+        assert_eq!((touched(13, 5), touched(1, 65)), (None, None));
+    }
+
+    #[test]
+    fn what_is_published_of_the_declarations_is_their_names_and_keys() {
+        let whole = Declaration { name: "all".into(), key: vec![], ..by_bank() };
+        let declared = Declared::new(7, &[by_bank(), whole]);
+        assert_eq!(
+            serde_json::to_string(&declared).unwrap(),
+            r#"{"revision":7,"breakers":{"all":{"key":[]},"bank-charge":{"key":["bank_code"]}}}"#
+        );
+    }
+
+    #[test]
+    fn the_longest_name_is_100_bytes() {
+        assert!(
+            is_breaker_name(&"a".repeat(NAME_LEN_MAX)) && !is_breaker_name(&"a".repeat(NAME_LEN_MAX + 1))
+        );
     }
 }

@@ -10,6 +10,14 @@ pub const KEYWORD: &str = "circuit-breaker-callback:";
 
 /// The URLs of all directives in `text`, each distinct one once, in order. Empty: there is no directive.
 /// A directive without a URL gives an empty text.
+///
+/// ```
+/// use cutout_core::directive::callback_urls;
+///
+/// let message = "Bank 0001 fails.\ncircuit-breaker-callback: <https://service-a.example/callback> @sns-dd-circuit-breaker";
+/// assert_eq!(callback_urls(message), ["https://service-a.example/callback"]);
+/// assert!(callback_urls("Bank 0001 fails.").is_empty());
+/// ```
 #[must_use]
 pub fn callback_urls(text: &str) -> Vec<String> {
     // ASCII lower-casing keeps every byte offset, so positions found here hold in `text`.
@@ -146,5 +154,32 @@ mod tests {
         {
             assert!(callback_urls(text).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_keyword_within_a_longer_word_is_no_directive() {
+        for before in ["x", "9", "_", "-", "\u{e9}"] {
+            assert!(callback_urls(&format!("{before}{KEYWORD} {URL}")).is_empty(), "{before}");
+        }
+        for before in ["(", "\"", ":", "\u{3000}"] {
+            assert_eq!(callback_urls(&format!("{before}{KEYWORD} {URL}")), [URL], "{before}");
+        }
+    }
+
+    #[test]
+    fn every_named_reference_is_undone_and_what_is_none_stays() {
+        let text = format!(
+            "{KEYWORD} {URL}?a=&quot;1&quot;&b=&apos;2&apos;&c=&lt;3&gt;&amp;d&nbsp;&#xZ;&#1114112;e&f"
+        );
+        assert_eq!(unescape("&quot;&apos;&lt;&gt;&amp;"), "\"'<>&");
+        assert_eq!(unescape("&nbsp; &#xZ; &#1114112; &#; & &;"), "&nbsp; &#xZ; &#1114112; &#; & &;");
+        assert_eq!(callback_urls(&text), [format!("{URL}?a=\"1\"&b='2'&c=<3")]);
+        assert_eq!(callback_urls(&format!("{KEYWORD} {URL}?a=1&b=2")), [format!("{URL}?a=1&b=2")]);
+    }
+
+    #[test]
+    fn a_markdown_link_is_seen_through_its_escapes() {
+        assert_eq!(callback_urls(&format!("{KEYWORD} &#91;{URL}&#93;({URL})")), [URL]);
+        assert_eq!(callback_urls(&format!("{KEYWORD} [call]({URL}")), [URL], "it is not closed");
     }
 }

@@ -91,4 +91,10 @@ mod tests {
         let order = drill(false, 2_000).order(1_000).unwrap();
         assert_eq!((order.by.as_str(), order.act), ("drill:ann", Act::Clear));
     }
+
+    #[test]
+    fn what_ends_with_the_moment_or_lasts_one_more_is_told_apart() {
+        assert!(drill(false, 1_000).order(1_000).is_none());
+        assert!(drill(false, 1_001).order(1_000).is_some());
+    }
 }

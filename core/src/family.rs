@@ -91,4 +91,30 @@ mod tests {
             "a limit that was lowered"
         );
     }
+
+    #[test]
+    fn what_closes_makes_room_and_what_stays_changes_nothing() {
+        let mut family = Family { known: 10, not_closed: 2 };
+        family.count(false, true);
+        assert_eq!(family.not_closed, 1);
+        for stays in [true, false] {
+            family.count(stays, stays);
+            assert_eq!(family.not_closed, 1);
+        }
+        family.count(true, false);
+        assert_eq!(family.not_closed, 2);
+        let mut empty = Family::default();
+        empty.count(false, true);
+        assert_eq!(empty.not_closed, 0, "a count that was wrong does not wrap");
+    }
+
+    #[test]
+    fn the_share_is_reckoned_of_the_keys_that_are_known() {
+        // A tenth of 30 keys: the third may open, the fourth not.
+        let tenth = policy(100_000, 100);
+        let hold = |not_closed| Family { known: 30, not_closed }.hold(&tenth);
+        assert_eq!([0, 2, 3, 4].map(hold), [None, None, Some(Hold::MaxOpen), Some(Hold::MaxOpen)]);
+        let last = Family { known: u64::MAX, not_closed: u64::MAX };
+        assert_eq!(last.hold(&policy(ALL_PPM, 0)), Some(Hold::MaxOpen), "nothing overflows");
+    }
 }

@@ -29,6 +29,14 @@ pub struct Mark {
 }
 
 /// A fault as callers see it: neither who nor why.
+///
+/// ```
+/// use cutout_core::fault::{Beyond, FAULT_TIME_MAX_MS, Fault};
+///
+/// let a_tenth = Fault { since_ms: 0, until_ms: 60_000, abort_ppm: 100_000, delay_ppm: 0, delay_ms: 0, only: None };
+/// assert_eq!(a_tenth.check(), Ok(()));
+/// assert_eq!(Fault { until_ms: FAULT_TIME_MAX_MS + 1, ..a_tenth }.check(), Err(Beyond::Time));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {
     /// Since when, Unix milliseconds of the store's clock.
@@ -231,5 +239,48 @@ mod tests {
         assert_eq!(backwards.strikes(0, 0, 0), None);
         let endless = Fault { since_ms: i64::MAX, ..fault() };
         assert!(!endless.holds_at(i64::MAX) && !endless.holds_at(0));
+    }
+
+    #[test]
+    fn a_mark_is_a_header_that_a_request_can_bear() {
+        let can_be = |name: &str, value: Option<&str>| {
+            let only = Some(Mark { name: name.into(), value: value.map(Into::into) });
+            Fault { only, ..fault() }.check() == Ok(())
+        };
+        let (longest, too_long) = ("a".repeat(MARK_MAX_BYTES), "a".repeat(MARK_MAX_BYTES + 1));
+        for (name, value) in [
+            ("x-fault_2", None),
+            ("2", Some("")),
+            ("x-fault", Some("two words: ~!")),
+            (longest.as_str(), Some(longest.as_str())),
+        ] {
+            assert!(can_be(name, value), "{name}: {value:?}");
+        }
+        for (name, value) in [
+            (too_long.as_str(), None),
+            ("x-fault", Some(too_long.as_str())),
+            ("x fault", None),
+            ("x:fault", Some("yes")),
+            ("\u{e9}", None),
+            ("x-fault", Some("caf\u{e9}")),
+            ("x-fault", Some("a\tb")),
+        ] {
+            assert!(!can_be(name, value), "{name}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn the_greatest_share_of_either_kind_may_be_ordered() {
+        let most = Fault { abort_ppm: FAULT_SHARE_MAX_PPM, delay_ppm: FAULT_SHARE_MAX_PPM, ..fault() };
+        assert_eq!(most.check(), Ok(()));
+        let delay_only = Fault { abort_ppm: 0, ..fault() };
+        let abort_only = Fault { delay_ppm: 0, delay_ms: 0, ..fault() };
+        assert_eq!((delay_only.check(), abort_only.check()), (Ok(()), Ok(())));
+        let marked =
+            Fault { only: Some(Mark { name: "x".into(), value: None }), abort_ppm: ALL_PPM, ..fault() };
+        assert!(
+            marked.strikes(1_000, ALL_PPM - 1, ALL_PPM - 1).is_some_and(|hit| hit.aborts),
+            "all that bear it"
+        );
     }
 }

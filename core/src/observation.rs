@@ -12,6 +12,15 @@ use serde::{Deserialize, Serialize};
 pub const READ_LAG_LIMIT_SECS: i64 = 120;
 
 /// One group as one report showed it.
+///
+/// ```
+/// use cutout_core::{observation::Observation, report::Status};
+///
+/// let seen = |status, changed_at_ms, as_of_ms| Observation { status, changed_at_ms: Some(changed_at_ms), as_of_ms, muted: false };
+/// let alert = seen(Status::Alert, 2_000, 3_000);
+/// let lagging = seen(Status::Ok, 1_000, 4_000); // answered later, of an older change
+/// assert!(!lagging.supersedes(&alert, |seen| seen.status == Status::Alert));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// Its status.

@@ -381,4 +381,87 @@ mod tests {
             gone.targets.values().all(|(_, evidence)| evidence.complete_as_of_ms == Some(1_795_226_460_000))
         );
     }
+
+    #[test]
+    fn a_monitor_remembers_a_breaker_that_it_does_not_touch_for_half_an_hour() {
+        let declared = [declaration("bank", &["bank_code"], &[7], &[])];
+        let both = report("2026-11-21T02:00:00Z", &[], &[("bank_code:1", "Alert"), ("bank_code:2", "OK")]);
+        let seen = plan(&declared, &callback(&both, &serde_json::Value::Null), None).unwrap().seen;
+        let at = |as_of, seen: Option<MonitorSeen>| {
+            let one = report(as_of, &[], &[("bank_code:2", "OK")]);
+            let plan = plan(&declared, &callback(&one, &serde_json::Value::Null), seen.as_ref()).unwrap();
+            (ids(&plan).len(), plan.seen)
+        };
+        let (told, seen) = at("2026-11-21T02:01:00Z", seen);
+        assert_eq!(told, 2, "from then on it counts");
+        assert_eq!(at("2026-11-21T02:30:59Z", seen.clone()).0, 2);
+        assert_eq!(at("2026-11-21T02:31:00Z", seen).0, 1);
+    }
+
+    #[test]
+    fn a_monitor_that_lost_its_tag_is_told_to_the_breakers_that_heard_of_it() {
+        let declared = [declaration("bank", &["bank_code"], &[], &["cutout:x"])];
+        let sent = |tag: &str, as_of| {
+            callback(&report(as_of, &[tag], &[("bank_code:1", "Alert")]), &serde_json::Value::Null)
+        };
+        let seen = plan(&declared, &sent("cutout:x", "2026-11-21T02:00:00Z"), None).unwrap().seen.unwrap();
+        let without = sent("cutout:y", "2026-11-21T02:01:00Z");
+        let lost = plan(&declared, &without, Some(&seen)).unwrap();
+        assert_eq!(ids(&lost), ["bank/1"]);
+        assert!(lost.targets.values().all(|(_, evidence)| evidence.groups.is_empty()));
+    }
+
+    #[test]
+    fn once_a_scheduled_run_has_brought_a_monitor_it_is_managed() {
+        let declared = [declaration("all", &[], &[7], &[])];
+        let sent = |reason| Callback {
+            reason,
+            ..callback(&report("2026-11-21T02:00:00Z", &[], &[("*", "OK")]), &serde_json::Value::Null)
+        };
+        let notified = plan(&declared, &sent(Reason::Notification), None).unwrap().seen.unwrap();
+        let reconciled = plan(&declared, &sent(Reason::Reconcile), Some(&notified)).unwrap().seen.unwrap();
+        let again = plan(&declared, &sent(Reason::Notification), Some(&reconciled)).unwrap().seen.unwrap();
+        assert_eq!([notified, reconciled, again].map(|seen| seen.managed), [false, true, true]);
+    }
+
+    #[test]
+    fn an_event_that_shows_nothing_or_is_of_the_same_second_replaces_none() {
+        let declared = [declaration("all", &[], &[7], &[])];
+        let sent = |url: &str, event_at: &str| {
+            let mut sent =
+                callback(&report("2026-11-21T02:00:00Z", &[], &[("*", "OK")]), &serde_json::Value::Null);
+            let (title, text, tags) = (String::new(), String::new(), Vec::new());
+            sent.event =
+                Some(Event { title, text, date_happened: event_at.parse().unwrap(), tags, url: url.into() });
+            sent
+        };
+        let after = |seen: Option<&MonitorSeen>, url: &str, event_at| {
+            plan(&declared, &sent(url, event_at), seen).unwrap().seen.unwrap()
+        };
+        let known = |seen: &MonitorSeen| seen.event.as_ref().map(|event| event.url.clone());
+        assert_eq!(known(&after(None, "", "2026-11-21T01:59:00Z")), None);
+        let seen = after(None, "first", "2026-11-21T01:59:00Z");
+        assert_eq!(known(&after(Some(&seen), "", "2026-11-21T01:59:30Z")).as_deref(), Some("first"));
+        assert_eq!(known(&after(Some(&seen), "second", "2026-11-21T01:59:00Z")).as_deref(), Some("first"));
+        assert_eq!(known(&after(Some(&seen), "second", "2026-11-21T01:59:01Z")).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn a_group_that_makes_too_many_keys_touches_none_and_is_told() {
+        let declared = [declaration("bank", &["bank_code"], &[7], &[])];
+        let many: Vec<String> = (0..65).map(|n| format!("bank_code:{n}")).collect();
+        let sent = callback(
+            &report("2026-11-21T02:00:00Z", &[], &[(&many.join(","), "Alert")]),
+            &serde_json::Value::Null,
+        );
+        let plan = plan(&declared, &sent, None).unwrap();
+        assert!(plan.targets.is_empty());
+        assert!(plan.unkeyed[0].ends_with("makes too many keys of breaker bank"), "{:?}", plan.unkeyed);
+        let mut elsewhere = declaration("bank", &["bank_code"], &[7], &[]);
+        elsewhere.only = [("env".to_owned(), ["prod".to_owned()].into())].into();
+        let declared = [elsewhere];
+        let staging = report("2026-11-21T02:00:00Z", &[], &[("bank_code:1,env:stg", "Alert")]);
+        let kept_out = super::plan(&declared, &callback(&staging, &serde_json::Value::Null), None).unwrap();
+        assert!(kept_out.targets.is_empty() && kept_out.unkeyed.is_empty(), "as declared: nothing to tell");
+    }
 }

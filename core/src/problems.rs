@@ -60,4 +60,18 @@ mod tests {
         );
         assert_eq!(Problems::default().or(7), Ok(7));
     }
+
+    #[test]
+    fn what_another_reader_found_comes_after_it_and_each_is_told_by_itself() {
+        let mut problems = Problems::default();
+        problems.note("A is not set");
+        let mut other = Problems::default();
+        other.note("B is not a number");
+        problems.extend(other);
+        assert_eq!(problems.iter().collect::<Vec<_>>(), ["A is not set", "B is not a number"]);
+        assert_eq!(
+            problems.to_string(),
+            "2 mistake(s) in the settings:\n  - A is not set\n  - B is not a number"
+        );
+    }
 }

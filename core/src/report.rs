@@ -331,4 +331,33 @@ mod tests {
         assert_eq!(Status::from("Paused"), Status::Other("Paused".into()));
         assert_eq!(String::from(Status::from("no data")), "No Data");
     }
+
+    #[test]
+    fn each_status_is_written_as_datadog_writes_it() {
+        for text in ["OK", "Alert", "Warn", "No Data", "Skipped"] {
+            let status = Status::from(text);
+            assert_eq!(status.as_str(), text);
+            assert_eq!(serde_json::to_value(&status).unwrap(), text);
+        }
+        for (text, status) in
+            [("warning", Status::Warn), ("NO_DATA", Status::NoData), ("ALERT", Status::Alert)]
+        {
+            assert_eq!(Status::from(text), status);
+        }
+    }
+
+    #[test]
+    fn a_callback_without_event_has_none_and_the_newest_change_counts() {
+        let body = serde_json::json!({
+            "schema": CALLBACK_SCHEMA, "source": "datadog", "reason": "reconcile", "to": "x", "event_id": null, "monitor_id": 1,
+            "report": {"as_of": "2026-11-21T01:15:18Z", "monitor": {}, "groups": [
+                {"name": "a", "tags": {}, "status": "OK"},
+                {"name": "b", "tags": {}, "status": "OK", "changed_at": "2026-11-21T01:15:05Z"},
+                {"name": "c", "tags": {}, "status": "OK", "changed_at": "2026-11-21T01:15:04Z"},
+            ]},
+        });
+        let callback: Callback = serde_json::from_value(body).unwrap();
+        assert_eq!(callback.event_id, None);
+        assert_eq!(callback.report.unwrap().latest_change_ms(), Some(1_795_223_705_000));
+    }
 }

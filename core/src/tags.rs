@@ -14,6 +14,15 @@ pub const UNGROUPED: &str = "*";
 /// A set of `key:value` pairs; keys and values are lower-case.
 ///
 /// On the wire: `{"bank_code": ["0001"], "env": ["prod"]}`.
+///
+/// ```
+/// use cutout_core::Tags;
+///
+/// let group = Tags::parse("Env:prod, bank_code:0001");
+/// assert_eq!(group, Tags::parse("bank_code:0001,env:prod"));
+/// assert_eq!(group.values("bank_code").collect::<Vec<_>>(), ["0001"]);
+/// assert!(group.includes(&Tags::parse("env:prod")) && Tags::parse("*").is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, Vec<String>>")]
 pub struct Tags(BTreeMap<String, BTreeSet<String>>);
@@ -124,5 +133,22 @@ mod tests {
     fn the_wire_form_is_a_map_of_lists_and_is_normalised_on_the_way_in() {
         let tags: Tags = serde_json::from_str(r#"{"Bank_Code":["0001","0001"],"env":["PROD"]}"#).unwrap();
         assert_eq!(serde_json::to_string(&tags).unwrap(), r#"{"bank_code":["0001"],"env":["prod"]}"#);
+    }
+
+    #[test]
+    fn blank_parts_are_no_tags_and_a_key_may_stand_alone() {
+        let tags = Tags::parse(" env:prod ,, bank_code,*");
+        assert_eq!(tags.keys().collect::<Vec<_>>(), ["bank_code", "env"]);
+        assert_eq!(tags.values("bank_code").collect::<Vec<_>>(), [""]);
+        assert_eq!(tags.to_string(), "bank_code:,env:prod");
+        assert!(!tags.is_empty() && Tags::parse(" , ").is_empty());
+        assert_eq!(tags.values("other").count(), 0);
+    }
+
+    #[test]
+    fn a_set_that_lacks_one_of_several_values_does_not_include_it() {
+        let one = Tags::parse("host:a");
+        let both = Tags::parse("host:a,host:b");
+        assert!(both.includes(&one) && !one.includes(&both));
     }
 }

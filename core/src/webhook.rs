@@ -30,6 +30,22 @@ const SECRET_LEN_MIN: usize = 24;
 const SECRET_LEN_MAX: usize = 64;
 
 /// A signing secret. Its `Debug` shows nothing of it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_core::webhook::{Secret, VerifyError, message_id, sign, verify};
+///
+/// let secrets: [Secret; 1] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?];
+/// let (body, sent_secs) = (b"{}", 1_795_224_918);
+/// let id = message_id("https://service-a.example/callback", body);
+/// let signatures = sign(&secrets, &id, sent_secs, body);
+/// let received = |body: &[u8], now_secs| verify(&secrets, &id, &sent_secs.to_string(), &signatures, body, now_secs);
+/// assert_eq!(received(body, sent_secs + 2), Ok(()));
+/// assert_eq!(received(b"[]", sent_secs + 2), Err(VerifyError::Signature));
+/// assert_eq!(received(body, sent_secs + 301), Err(VerifyError::Age(301)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
@@ -231,6 +247,31 @@ mod tests {
         assert!(id.len() == 36 && id.starts_with("msg_"));
         assert_ne!(id, message_id("https://b/", b"body"));
         assert_ne!(id, message_id("https://a/", b"other"));
+    }
+
+    #[test]
+    fn the_limits_of_an_id_and_of_a_secret_are_as_they_are_told() {
+        let secrets = [secret(1)];
+        let judge = |id: &str| {
+            let signature = sign(&secrets, id, NOW, b"x");
+            verify(&secrets, id, &NOW.to_string(), &signature, b"x", NOW)
+        };
+        assert_eq!(judge(&"a".repeat(ID_LEN_MAX)), Ok(()));
+        assert_eq!(judge(&"a".repeat(ID_LEN_MAX + 1)), Err(VerifyError::Header(ID_HEADER)));
+        let of_length = |len| format!("whsec_{}", BASE64.encode(vec![7; len])).parse::<Secret>().map(|_| ());
+        let refused = Err(SecretError::Length);
+        assert_eq!([23, 24, 64, 65].map(of_length), [refused, Ok(()), Ok(()), refused]);
+    }
+
+    #[test]
+    fn of_a_header_with_more_signatures_only_the_first_16_are_looked_at() {
+        let secrets = [secret(1)];
+        let good = sign(&secrets, "msg_1", NOW, b"x");
+        let judge = |before: usize| {
+            let header = format!("{}{good}", "v1,eA== ".repeat(before));
+            verify(&secrets, "msg_1", &NOW.to_string(), &header, b"x", NOW)
+        };
+        assert_eq!((judge(15), judge(16)), (Ok(()), Err(VerifyError::Signature)));
     }
 
     proptest! {

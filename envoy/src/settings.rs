@@ -2,6 +2,7 @@
 
 use crate::hooks::{self, Hook};
 use cutout_core::Problems;
+use cutout_core::reference::{Variable, names};
 use cutout_flags::{MEMORY_URL, Setting, Store, StoreError};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -20,8 +21,35 @@ const TLS_KEY: &str = "CUTOUT_ENVOY_TLS_KEY";
 const TLS_CLIENT_CA: &str = "CUTOUT_ENVOY_TLS_CLIENT_CA";
 const REDIS_URL: &str = "CUTOUT_REDIS_URL";
 const SCOPE: &str = "CUTOUT_SCOPE";
-const KNOWN: [&str; 9] =
-    [HOOKS, HTTP_LISTEN, LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_KEY, TOKEN_HASHES, REDIS_URL, SCOPE];
+/// What it reads, in the order of the reference.
+pub const VARIABLES: [Variable; 9] = [
+    Variable { name: HOOKS, default: "required", meaning: "path of the file of hooks" },
+    Variable { name: REDIS_URL, default: "required", meaning: "as for the service; `memory:` is refused" },
+    Variable { name: SCOPE, default: "`default`", meaning: "as for the service" },
+    Variable { name: LISTEN, default: "`127.0.0.1:18000`", meaning: "where Envoys are served (gRPC)" },
+    Variable {
+        name: HTTP_LISTEN,
+        default: "`127.0.0.1:18001`",
+        meaning: "`/healthz`, `/readyz`, `/metrics`; `cutout-envoy health` asks the first",
+    },
+    Variable {
+        name: TOKEN_HASHES,
+        default: "none",
+        meaning: "SHA-256 of each token, hexadecimal, comma separated; Envoy sends `authorization: Bearer <token>`",
+    },
+    Variable {
+        name: TLS_CERT,
+        default: "none",
+        meaning: "path of a PEM file with the certificate: serve by TLS",
+    },
+    Variable { name: TLS_KEY, default: "none", meaning: "path of a PEM file with its key" },
+    Variable {
+        name: TLS_CLIENT_CA,
+        default: "none",
+        meaning: "path of a PEM file: only clients whose certificate it signed",
+    },
+];
+const KNOWN: [&str; 9] = names(&VARIABLES);
 /// What begins so and is not known is a mistake; other programs of Cutout may share the environment.
 const PREFIX: &str = "CUTOUT_ENVOY_";
 
@@ -248,6 +276,7 @@ fn hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cutout_core::reference::{VARIABLES_HEAD, placed};
 
     const TOKEN: &str = "a-token";
 
@@ -259,6 +288,44 @@ mod tests {
             Some("x.pem") => Ok("pem".to_owned()),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         })
+    }
+
+    /// The metrics as a table, made of what `/metrics` tells of them.
+    fn metrics() -> String {
+        let text = crate::tally::Tally::default().text(0);
+        let rows = text.lines().filter_map(|line| {
+            let (name, help) = line.strip_prefix("# HELP ")?.split_once(' ')?;
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")))?;
+            Some(format!("| `{name}` | {kind} | {help} |\n"))
+        });
+        "| metric | kind | what |\n|---|---|---|\n".to_owned() + &rows.collect::<String>()
+    }
+
+    #[test]
+    fn the_pages_hold_every_variable_and_metric() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let variables: String = VARIABLES.iter().map(ToString::to_string).collect();
+        let variables = VARIABLES_HEAD.to_owned() + &variables;
+        let parts = [
+            ("settings.md", "variables of cutout-envoy", variables),
+            ("envoy.md", "metrics of cutout-envoy", metrics()),
+        ];
+        for (page, name, text) in parts {
+            let old = std::fs::read_to_string(docs.join(page)).unwrap();
+            let made = placed(&old, name, &text).unwrap();
+            assert!(old == made, "docs/{page} has fallen behind: put this between its markers\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_told_default_is_the_default() {
+        let without = format!("{:?}", read(&GOOD).unwrap());
+        for variable in VARIABLES {
+            let Some(default) = variable.default_value() else { continue };
+            let mut with = GOOD.to_vec();
+            with.push((variable.name, default));
+            assert_eq!(format!("{:?}", read(&with).unwrap()), without, "{variable}");
+        }
     }
 
     const GOOD: [(&str, &str); 2] = [(REDIS_URL, "redis://:redis-password@127.0.0.1"), (HOOKS, "hooks.toml")];

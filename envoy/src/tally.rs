@@ -39,13 +39,17 @@ impl Tally {
             ("streams_cut", "Streams cut because nothing could be sent for too long.", &self.streams_cut),
             ("pushes", "Responses sent.", &self.pushes),
             ("acks", "Responses that Envoy took.", &self.acks),
-            ("nacks", "Responses that Envoy rejected: the last good one stays.", &self.nacks),
+            ("nacks", "Responses that Envoy rejected: the last good one stays. Alert on it.", &self.nacks),
             ("pictures", "Changes of what is served.", &self.pictures),
-            ("unusable_keys", "Flags whose key fits no hook.", &self.unusable),
+            ("unusable_keys", "Flags whose key has not as many parts as the hook.", &self.unusable),
             ("store_failures", "Failed reads of the store.", &self.store_failures),
         ];
         let gauges = [
-            ("streams", "Envoys connected.", self.streams.load(Relaxed)),
+            (
+                "streams",
+                "Streams open; an Envoy has one, and one more for each layer of its own.",
+                self.streams.load(Relaxed),
+            ),
             ("refused_keys", "Keys refused, in part or whole.", self.refused_keys.load(Relaxed)),
             ("fault_keys", "Keys with an injected fault.", self.fault_keys.load(Relaxed)),
             ("store_silence_seconds", "How long the store has been silent.", silence_secs),

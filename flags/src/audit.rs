@@ -126,6 +126,9 @@ pub struct TakenOver {
     pub entry: Option<Audited>,
     /// How many entries nobody has finished and nobody can any more: the stream does not keep them.
     pub trimmed: usize,
+    /// How many entries the stream let go before any reader of the group came to them, since that was last asked. A store that cannot count
+    /// them says 0.
+    pub unread: usize,
 }
 
 /// What a store answers that keeps no audit stream.

@@ -8,6 +8,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A local clock. Cheap to clone.
+///
+/// ```
+/// let stands_still = cutout_flags::LocalClock::new(|| 1_795_224_918_000);
+/// assert_eq!(stands_still.now_ms(), 1_795_224_918_000);
+/// ```
 #[derive(Clone)]
 pub struct LocalClock(Arc<dyn Fn() -> i64 + Send + Sync>);
 

@@ -61,7 +61,34 @@ pub struct Synced {
     pub pause: Option<Pause>,
 }
 
-/// Keeps a sink up to date with a store. Run [`Follower::run`]; drop its future to stop.
+/// Keeps a sink up to date with a store. Run [`Follower::run`]; drop its future to stop. While the store is gone, flags stay as
+/// they are, and [`Sink::failed`] tells it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_flags::{Follower, MemoryStore, Sink, Synced, Update};
+/// use std::sync::Arc;
+/// use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+///
+/// struct Losses(UnboundedSender<u64>);
+///
+/// impl Sink for Losses {
+///     fn update(&self, _flags: &[Update]) {}
+///
+///     fn synced(&self, at: &Synced) {
+///         let _ = self.0.send(at.losses);
+///     }
+/// }
+///
+/// let (losses, mut told) = unbounded_channel();
+/// let follower = Follower::new(Arc::new(MemoryStore::new()), Arc::new(Losses(losses)));
+/// let following = tokio::spawn(follower.run());
+/// assert_eq!(told.recv().await, Some(0), "after the first snapshot");
+/// following.abort();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Follower {
     store: Arc<dyn Store>,
     sink: Arc<dyn Sink>,

@@ -4,6 +4,30 @@
 //! [`Sink`] to a [`Follower`]. [`RedisStore`] is the real store, [`MemoryStore`] serves one process.
 //! Absent, unreachable and lost stay three different answers all the way to the caller.
 //!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use cutout_core::{Breaker, BreakerId, Declared, Flag, State};
+//! use cutout_flags::{Committed, Publish, Write};
+//!
+//! let store = cutout_flags::open("memory:", "default")?; // or redis://…, rediss://…, redis+sentinel://…
+//! let term = store.declare(&Declared::default()).await?;
+//! let id = BreakerId::new("bank-charge", &["0001"]);
+//! let read = store.read(std::slice::from_ref(&id), None).await?;
+//! assert_eq!(read.breakers, [None], "absent, which is no error");
+//!
+//! let open = Flag { state: State::Open, since_ms: read.now_ms, ..Flag::default() };
+//! let record = Breaker::new(read.now_ms); // in a service, what Breaker::apply made of it
+//! let flag = Some(Publish::Change(open));
+//! let writes = [Write::Breaker { id: id.clone(), expected: 0, record, flag, not_closed_by: 1, audit: Vec::new() }];
+//! assert_eq!(store.commit(&term, &writes).await?, Committed::Taken(vec![true]));
+//! assert_eq!(store.commit(&term, &writes).await?, Committed::Taken(vec![false]), "somebody wrote between");
+//! let (published, flag) = store.snapshot().await?.flags.remove(0);
+//! assert_eq!((published, flag.flag.state), (id, State::Open));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Left out: every decision (`cutout-core`).
 
 pub mod audit;
@@ -13,6 +37,8 @@ pub mod memory;
 mod redis;
 pub mod store;
 pub mod table;
+
+use cutout_core::reference::{Kind, Metric};
 
 pub use self::redis::{REQUEST_SECONDS_METRIC, RedisStore};
 pub use audit::{
@@ -45,3 +71,19 @@ pub fn open(url: &str, scope: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
     Ok(Arc::new(RedisStore::new(url, scope)?))
 }
+
+/// What whoever asks or follows a store counts, in the order of the reference.
+pub const METRICS: [Metric; 2] = [
+    Metric {
+        name: REQUEST_SECONDS_METRIC,
+        kind: Kind::Histogram,
+        labels: "`doing`, `result`: `ok`, `error`",
+        what: "requests to Redis, whoever makes them: also clients. Waiting for changes is not among them",
+    },
+    Metric {
+        name: LOSSES_METRIC,
+        kind: Kind::Counter,
+        labels: "",
+        what: "the store came back without its data. Alarm on it",
+    },
+];

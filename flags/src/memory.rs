@@ -26,6 +26,21 @@ pub const AUDIT_KEPT_IN_MEMORY: usize = 10_000;
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// A store in memory. Cheap to clone: clones share one state.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_core::Declared;
+/// use cutout_flags::{MemoryStore, Store};
+///
+/// let store = MemoryStore::new();
+/// let first = store.declare(&Declared::default()).await?;
+/// store.lose_everything(); // as a Redis without persistence that restarts
+/// assert!(store.snapshot().await?.meta.is_none(), "lost, which is not the same as closed");
+/// assert_ne!(store.declare(&Declared::default()).await?.epoch, first.epoch);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -48,6 +63,8 @@ struct State {
     /// How many changes there ever were; the place of the last one. Goes on after a loss, as time does.
     place: u64,
     audit: VecDeque<Audited>,
+    /// How many audit entries there ever were.
+    told: usize,
     audit_kept: AuditKept,
     groups: HashMap<String, Group>,
 }
@@ -57,6 +74,8 @@ struct State {
 struct Group {
     /// The last entry that was handed out.
     last: AuditId,
+    /// How many entries were handed out, or let go before; those before its beginning are among them.
+    read: usize,
     /// What was handed out and is not finished, and since when it is its reader's.
     pending: BTreeMap<AuditId, Instant>,
 }
@@ -180,6 +199,7 @@ impl State {
             _ => AuditId { at_ms, number: 0 },
         };
         self.audit.push_back(Audited { id, breaker: breaker.cloned(), entry });
+        self.told += 1;
         let from_ms = u64::try_from(now_ms.saturating_sub(self.audit_kept.age_ms)).unwrap_or(0);
         let entries = self.audit_kept.entries.min(AUDIT_KEPT_IN_MEMORY);
         while self.audit.len() > entries || self.audit.front().is_some_and(|first| first.id.at_ms < from_ms) {
@@ -192,7 +212,7 @@ impl State {
         let group = self.groups.get_mut(group).ok_or_else(keeps_none)?;
         let next = self.audit.iter().find(|entry| entry.id > group.last).cloned();
         if let Some(next) = &next {
-            group.last = next.id;
+            (group.last, group.read) = (next.id, group.read + 1);
             group.pending.insert(next.id, Instant::now());
         }
         Ok(next)
@@ -200,6 +220,9 @@ impl State {
 
     fn take_over(&mut self, group: &str, idle: Duration) -> Result<TakenOver, StoreError> {
         let group = self.groups.get_mut(group).ok_or_else(keeps_none)?;
+        let gone = self.told - self.audit.len();
+        let unread = gone.saturating_sub(group.read);
+        group.read += unread;
         let before = group.pending.len();
         let audit = &self.audit;
         group.pending.retain(|id, since| {
@@ -211,7 +234,7 @@ impl State {
             *since = Instant::now();
             audit.binary_search_by_key(id, |entry| entry.id).ok().map(|place| audit[place].clone())
         });
-        Ok(TakenOver { entry, trimmed })
+        Ok(TakenOver { entry, trimmed, unread })
     }
 
     fn set_pause(&mut self, pause: Option<&Pause>, cause: &Cause, at_ms: i64, now_ms: i64) {
@@ -343,7 +366,8 @@ impl Store for MemoryStore {
     async fn audit_group(&self, group: &str, from_start: bool) -> Result<(), StoreError> {
         let mut state = self.state();
         let newest = state.audit.back().map(|newest| newest.id).filter(|_| !from_start);
-        let new = || Group { last: newest.unwrap_or_default(), pending: BTreeMap::new() };
+        let read = state.told - if from_start { state.audit.len() } else { 0 };
+        let new = || Group { last: newest.unwrap_or_default(), read, pending: BTreeMap::new() };
         state.groups.entry(group.to_owned()).or_insert_with(new);
         Ok(())
     }

@@ -59,6 +59,7 @@ pub struct RedisStore {
     declare: Script,
     pause: Script,
     group: Script,
+    unread: Script,
     audit_kept: Mutex<AuditKept>,
 }
 
@@ -97,6 +98,7 @@ impl RedisStore {
             declare: Script::new(include_str!("redis/declare.lua")),
             pause: Script::new(include_str!("redis/pause.lua")),
             group: Script::new(include_str!("redis/group.lua")),
+            unread: Script::new(include_str!("redis/unread.lua")),
             audit_kept: Mutex::default(),
         })
     }

@@ -7,8 +7,10 @@
 //! Left out: reading secrets that AWS keeps. Here they are only named; see [`secrets`](crate::secrets).
 
 mod signing;
+mod variables;
 
 pub use signing::SigningSecrets;
+pub use variables::VARIABLES;
 
 use crate::datadog::{DatadogSettings, Key};
 use crate::guard::{AllowedHostError, GuardSettings};
@@ -53,19 +55,6 @@ const CALLBACK_TIMEOUT: &str = "CUTOUT_CALLBACK_TIMEOUT";
 const REREAD_AFTER: &str = "CUTOUT_REREAD_AFTER";
 const RECONCILE_TAG: &str = "CUTOUT_RECONCILE_TAG";
 
-/// The names that start with [`OWN_PREFIX`].
-const OWN_NAMES: [&str; 10] = [
-    DATADOG_URL,
-    SIGNING_SECRETS,
-    "CUTOUT_SIGNING_SECRETS_SECRET_ARN",
-    "CUTOUT_SIGNING_SECRETS_SSM_NAME",
-    CALLBACK_ALLOW,
-    CALLBACK_ALLOW_CIDR,
-    CALLBACK_ALLOW_HTTP,
-    CALLBACK_TIMEOUT,
-    REREAD_AFTER,
-    RECONCILE_TAG,
-];
 const OWN_PREFIX: &str = "CUTOUT_";
 /// What stands behind a secret's name where a variable tells only where AWS keeps it.
 const SECRET_ARN_SUFFIX: &str = "_SECRET_ARN";
@@ -280,9 +269,9 @@ impl Reader {
 
     fn refuse_unknown(&mut self) {
         let own = self.variables.keys().filter(|name| name.starts_with(OWN_PREFIX));
-        for name in own.filter(|name| !OWN_NAMES.contains(&name.as_str())) {
+        for name in own.filter(|name| !variables::own_names().any(|known| known == name.as_str())) {
             let likeness = |known: &&str| strsim::jaro_winkler(name, known);
-            let nearest = OWN_NAMES.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let nearest = variables::own_names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             self.problems.note(match nearest.filter(|known| likeness(known) >= LIKENESS_MIN) {
                 Some(known) => format!("{name} is not a setting of this function: is it {known}?"),
                 None => format!("{name} is not a setting of this function: remove it"),

@@ -8,7 +8,7 @@
 
 mod document;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
-mod faults;
+pub(crate) mod faults;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
 pub(crate) mod flags;
 #[allow(unused_qualifications)] // What describes an operation spells its types out.
@@ -20,6 +20,7 @@ pub(crate) mod operator;
 pub(crate) mod orders;
 pub(crate) mod problem;
 
+pub use document::description;
 pub(crate) use history::HistoryItem;
 
 use crate::Shared;

@@ -1,7 +1,8 @@
 //! A callback's way into the store: read, decide, write what nobody else wrote between, and again what was refused.
 //!
-//! Several instances and callbacks work at once without a lock: each write names the revision that it was decided
-//! on, and only what lost that race is read and decided again. The result does not depend on who came first.
+//! Several instances and callbacks work at once: each write names the revision that it was decided on, and only what lost
+//! that race is read and decided again. The result does not depend on who came first. Those of one monitor stand in line here
+//! (`queue`), so that they do not race each other.
 //!
 //! Left out: whether the callback may be believed (`callback`), and what one script can hold (the store).
 
@@ -146,6 +147,7 @@ pub(crate) async fn apply_inventory(shared: &Shared, inventory: &Inventory) -> R
 
 async fn apply_one(shared: &Shared, subject: Subject<'_>) -> Result<Applied, ApplyError> {
     let store = &*shared.parts.store;
+    let _turn = shared.queues.turn(subject.monitor_id()).await;
     let wanted = first_guess(&shared.breakers().declarations, subject);
     let mut rounds = Rounds { wanted, ..Rounds::default() };
     for _ in 0..ROUNDS_MAX {

@@ -26,6 +26,8 @@ struct Flags {
     /// Those of the epoch in force, by the number of their change.
     by_rev: BTreeMap<u64, BreakerId>,
     synced: Option<Synced>,
+    /// The pause, as whoever looked last found it: the follower's snapshot, or `pause`. Also one whose time is over.
+    pause: Option<Pause>,
 }
 
 /// How far a reader has followed.
@@ -54,6 +56,7 @@ pub(crate) struct Scope {
     pub(crate) now_ms: i64,
     /// The number of the newest change.
     pub(crate) rev: u64,
+    pause: Option<Pause>,
 }
 
 impl Scope {
@@ -64,7 +67,7 @@ impl Scope {
 
     /// The pause in force.
     pub(crate) fn pause(&self) -> Option<&Pause> {
-        self.synced.pause.as_ref().filter(|pause| pause.holds_at(self.now_ms))
+        self.pause.as_ref().filter(|pause| pause.holds_at(self.now_ms))
     }
 }
 
@@ -97,11 +100,30 @@ impl Board {
         if !same_epoch {
             flags.number_anew();
         }
+        // The follower repeats what its last snapshot showed; only what differs from the one before is news.
+        if before.as_ref().is_none_or(|before| before.pause != at.pause) {
+            flags.pause.clone_from(&at.pause);
+        }
         drop(flags);
         let told = |synced: &Synced| (synced.epoch.clone(), synced.losses, synced.pause.clone());
         if before.as_ref().map(told) != Some(told(at)) {
             self.changed.send_replace(());
         }
+    }
+
+    /// Takes in the pause that is in force by the store's clock.
+    pub(crate) fn look_at_pause(&self, pause: Option<Pause>) {
+        let mut flags = self.flags();
+        if flags.pause != pause {
+            flags.pause = pause;
+            drop(flags);
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Whether anybody follows changes.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.changed.receiver_count() > 0
     }
 
     /// Tells when something changed.
@@ -114,7 +136,7 @@ impl Board {
         let flags = self.flags();
         let synced = flags.synced.clone()?;
         let now_ms = self.clock.now_ms().saturating_add(synced.offset_ms);
-        Some(Scope { synced, now_ms, rev: flags.rev() })
+        Some(Scope { synced, now_ms, rev: flags.rev(), pause: flags.pause.clone() })
     }
 
     /// Looks at every flag in the order of the breakers' names.

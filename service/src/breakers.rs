@@ -87,6 +87,21 @@ impl Breakers {
 
 /// Reads the text of a breakers' file. `file` is its name, for the mistakes.
 ///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_core::BreakerId;
+/// use cutout_service::breakers::parse;
+///
+/// let bank = "[[breaker]]\nname = 'bank-charge'\nkey = ['bank_code']\nmonitors = { ids = [5200001] }\nmin_open = '1m'\n";
+/// let breakers = parse("breakers.toml", bank)?;
+/// let declared = breakers.declaration(&BreakerId::new("bank-charge", &["0001"]));
+/// assert_eq!(declared.map(|declaration| declaration.policy.min_open_ms), Some(60_000));
+/// let wrong = parse("breakers.toml", &bank.replace("1m", "a while")).unwrap_err();
+/// assert!(wrong.to_string().contains("breakers.toml, line 5"), "{wrong}");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// All mistakes, each with its line.
 pub fn parse(file: &str, text: &str) -> Result<Breakers, Problems> {

@@ -52,11 +52,14 @@ impl Message {
         struct Schema {
             schema: String,
         }
+        // Nearly all are callbacks: only what is none is looked at twice.
+        let callback = match serde_json::from_slice::<Box<Callback>>(body) {
+            Ok(callback) if callback.schema == CALLBACK_SCHEMA => return Ok(Message::Callback(callback)),
+            other => other,
+        };
         let Schema { schema } = serde_json::from_slice(body).map_err(Refusal::Malformed)?;
         match schema.as_str() {
-            CALLBACK_SCHEMA => {
-                serde_json::from_slice(body).map(Message::Callback).map_err(Refusal::Malformed)
-            }
+            CALLBACK_SCHEMA => callback.map(Message::Callback).map_err(Refusal::Malformed),
             INVENTORY_SCHEMA => {
                 serde_json::from_slice(body).map(Message::Inventory).map_err(Refusal::Malformed)
             }
@@ -236,9 +239,14 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     })
 }
 
-/// A header's text; empty if it is missing or not text, which no signature fits.
+/// A header's text; empty if it is missing, there twice, or not text, which no signature fits.
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        // Of two values a proxy before this service may have judged the other one.
+        _ => "",
+    }
 }
 
 fn accept(applied: &Applied, message: &Message, started: Instant) -> Response {

@@ -18,6 +18,14 @@ pub enum DurationError {
 
 /// Reads a duration in milliseconds.
 ///
+/// ```
+/// use cutout_service::duration::{DurationError, parse_ms, shown};
+///
+/// assert_eq!(parse_ms("5m"), Ok(300_000));
+/// assert_eq!(shown(300_000), "5m");
+/// assert_eq!(parse_ms("1h30m"), Err(DurationError::Form));
+/// ```
+///
 /// # Errors
 /// [`DurationError`]
 pub fn parse_ms(text: &str) -> Result<i64, DurationError> {

@@ -5,12 +5,36 @@
 //! `cutout-service` binary, which adds [`Service::probes`], [`Settings`] and [`serve()`].
 //!
 //! ```
-//! # async fn start(parts: cutout_service::Parts) {
-//! let service = cutout_service::Service::new(parts);
-//! let app: axum::Router = axum::Router::new().merge(service.router()); // beside the team's own routes
-//! tokio::spawn(service.run());
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use cutout_service::{Parts, Service, breakers, callback::CALLBACK_PATH};
+//! use tower::ServiceExt;
+//!
+//! let file = r#"
+//!     [[breaker]]
+//!     name     = "bank-charge"
+//!     key      = ["bank_code"]
+//!     monitors = { ids = [5200001] }
+//! "#;
+//! let service = Service::new(Parts {
+//!     store: cutout_flags::open("memory:", "default")?, // one process; otherwise a Redis
+//!     breakers: breakers::parse("breakers.toml", file)?,
+//!     secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?],
+//!     public_url: None,
+//! });
+//! let own: Router = Router::new().route("/charges", get(async || "the team's own"));
+//! let app = own.merge(service.router());
+//! tokio::spawn(service.run()); // declares the breakers, and does what time alone brings
+//!
+//! let unsigned = Request::post(CALLBACK_PATH).body(Body::from("{}"))?;
+//! assert_eq!(app.clone().oneshot(unsigned).await?.status(), 401);
+//! assert_eq!(app.oneshot(Request::get("/charges").body(Body::empty())?).await?.status(), 200);
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! With the store gone a callback is answered 503, so that it comes again, and callers go on by what they know.
 //!
 //! Every instance is alike: what they do at once is kept apart by the store's compare-and-set. The service never
 //! calls Datadog or the function.
@@ -27,6 +51,7 @@ pub mod page;
 pub mod reload;
 pub mod serve;
 pub mod settings;
+pub mod share;
 
 mod answer;
 mod apply;
@@ -37,9 +62,11 @@ mod drill;
 mod health;
 mod nearest;
 mod order;
+mod pause;
 mod people;
 mod probes;
 mod pulse;
+mod queue;
 mod sweep;
 mod term;
 mod timers;
@@ -97,7 +124,35 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The owning service: callbacks in, flags out.
+/// The owning service: callbacks in, flags out. Cheap to clone: clones are one service.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, body::Body, http::Request};
+/// use cutout_core::{Act, BreakerId, Forced, Order, State};
+/// use cutout_service::{Operators, Page, Parts, Service, breakers};
+/// use tower::ServiceExt;
+///
+/// # let store = cutout_flags::open("memory:", "default")?;
+/// # let breakers = breakers::parse("breakers.toml", "[[breaker]]\nname = 'rates'\nmonitors = { ids = [5200001] }\n")?;
+/// let service = Service::new(Parts { store, breakers, secrets: Vec::new(), public_url: None });
+/// let app = service.router().merge(service.probes());
+/// let operators: Router = service.page(Operators::default(), Page::default()); // and the API: on an address of its own
+/// # drop(operators);
+///
+/// let act = Act::Force { state: Forced::Open, until_ms: None };
+/// let order = Order { by: "ann".into(), why: "the vendor asked for it".into(), act };
+/// let rates = BreakerId::new::<&str>("rates", &[]);
+/// assert_eq!(service.order(&rates, &order).await?.state, State::Open, "what callers see from now on");
+/// assert_eq!(service.pause("ann", "a migration", None).await?.by, "ann");
+/// service.resume("ann", "it is done").await?;
+///
+/// service.drain(); // the process is about to end
+/// assert_eq!(app.oneshot(Request::get("/readyz").body(Body::empty())?).await?.status(), 503);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Service {
     shared: Arc<Shared>,
@@ -127,6 +182,10 @@ struct Shared {
     people: people::People,
     /// The flags as they are followed.
     board: board::Board,
+    /// Asks for a look at the pause.
+    pause_asked: Notify,
+    /// The callbacks of each monitor, in line.
+    queues: queue::Queues,
     /// The places for streams of the API.
     streams: Arc<Semaphore>,
     /// Whether streams are to end.
@@ -182,6 +241,8 @@ impl Service {
                 durable,
                 people,
                 board,
+                pause_asked: Notify::new(),
+                queues: queue::Queues::default(),
                 streams,
                 closing,
                 pulse,
@@ -298,7 +359,8 @@ impl Service {
                 follower.run().await;
             };
             let people = people::run(&shared);
-            tokio::join!(declare(&shared, &declared), follower, timers, people, metrics::run(&shared));
+            let others = async { tokio::join!(pause::run(&shared), metrics::run(&shared)) };
+            tokio::join!(declare(&shared, &declared), follower, timers, people, others);
         }
     }
 }

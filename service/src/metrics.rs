@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cutout_core::flag::Forced;
+use cutout_core::reference::{Kind, Metric};
 use cutout_core::{Cause, Flag, Mode, State as BreakerState};
 use http::header;
 use metrics::{counter, gauge, histogram};
@@ -55,45 +56,135 @@ const MISTAKES: &str = "cutout_service_settings_mistakes";
 const NOTIFICATIONS: &str = "cutout_service_notifications_total";
 const RESIDENT: &str = "process_resident_memory_bytes";
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows.
-    Counter,
-    /// It is what it is now.
-    Gauge,
-    /// Times, in buckets.
-    Histogram,
-}
-
-/// Every metric of the service, what it is, and what it says.
-pub const METRICS: [(&str, Kind, &str); 22] = [
-    (CALLBACKS, Kind::Counter, "Callbacks and inventories by kind and result"),
-    (APPLY_SECONDS, Kind::Histogram, "From an authentic callback to its commit, by kind and result"),
-    (UNKEYED, Kind::Counter, "Groups that touch no breaker for want of a key tag"),
-    (KEYS_REFUSED, Kind::Counter, "New keys beyond max_keys, by breaker's name"),
-    (SHED, Kind::Counter, "Requests beyond a limit, by why: busy, slow, panic"),
-    (TRANSITIONS, Kind::Counter, "Changes of state by breaker's name, new state and cause"),
-    (ORDERS, Kind::Counter, "What people ordered, by act"),
-    (BREAKERS, Kind::Gauge, "Breakers as callers see them, by name and state"),
-    (OVERRIDES, Kind::Gauge, "Breakers that people force, by name and state"),
-    (HELD, Kind::Gauge, "Breakers that a signal would open and a pause or max_open does not let, by name"),
-    (WATCHED_OPEN, Kind::Gauge, "Breakers in watch mode that would be open, by name"),
-    (FAULTS, Kind::Gauge, "Breakers into whose calls a fault is injected, by name"),
-    (PAUSED, Kind::Gauge, "1 while the scope is paused"),
-    (
-        RECONCILE_AGE,
-        Kind::Gauge,
-        "Since this instance last took something of a scheduled run, or since its start",
-    ),
-    (STORE_AGE, Kind::Gauge, "Since the store last answered the follower; absent before the first time"),
-    (READY, Kind::Gauge, "1 once the breakers were declared in the store"),
-    (STREAMS, Kind::Gauge, "Streams of the operators' API that are open"),
-    (REVISION, Kind::Gauge, "The revision of the breakers' file in use; 0: it has none"),
-    (RELOADS, Kind::Counter, "Breakers' files that were looked at again, by result: taken, refused"),
-    (MISTAKES, Kind::Gauge, "Mistakes of a newer breakers' file, which was not taken"),
-    (NOTIFICATIONS, Kind::Counter, "Notifications by destination and result"),
-    (RESIDENT, Kind::Gauge, "Resident memory of this process; Linux alone"),
+/// Every metric of the service, in the order of the reference.
+pub const METRICS: [Metric; 22] = [
+    Metric {
+        name: CALLBACKS,
+        kind: Kind::Counter,
+        labels: "`kind`: `callback`, `inventory`, `drill`, `unknown` (not believed); `result`: `committed`, `too_large`, `slow`, `cut`, `unauthentic`, `malformed`, `elsewhere`, `undeclared`, `stands_back`, `store`, `unreadable`, `contended`; of drills also `over`, `others`, `refused`",
+        what: "what was posted, and what became of it",
+    },
+    Metric {
+        name: APPLY_SECONDS,
+        kind: Kind::Histogram,
+        labels: "`kind`, `result`",
+        what: "from an authentic message to its commit",
+    },
+    Metric {
+        name: SHED,
+        kind: Kind::Counter,
+        labels: "`why`: `busy`, `slow`, `panic`",
+        what: "requests beyond a limit, of callbacks and operators",
+    },
+    Metric {
+        name: UNKEYED,
+        kind: Kind::Counter,
+        labels: "",
+        what: "groups without the tags of the key: nothing protects them",
+    },
+    Metric {
+        name: KEYS_REFUSED,
+        kind: Kind::Counter,
+        labels: "`breaker`",
+        what: "new keys beyond max_keys: nothing protects them. Alarm on it",
+    },
+    Metric {
+        name: TRANSITIONS,
+        kind: Kind::Counter,
+        labels: "`breaker`, `to`, `cause` as in the history",
+        what: "changes of state. Each is counted by the instance that committed it",
+    },
+    Metric {
+        name: ORDERS,
+        kind: Kind::Counter,
+        labels: "`act` as in the history",
+        what: "what people ordered",
+    },
+    Metric {
+        name: BREAKERS,
+        kind: Kind::Gauge,
+        labels: "`breaker`, `state`",
+        what: "breakers as callers see them now",
+    },
+    Metric {
+        name: OVERRIDES,
+        kind: Kind::Gauge,
+        labels: "`breaker`, `state`: `open`, `closed`",
+        what: "those that people force",
+    },
+    Metric {
+        name: HELD,
+        kind: Kind::Gauge,
+        labels: "`breaker`",
+        what: "those that a signal would open, and a pause or max_open does not let. Alarm on it",
+    },
+    Metric {
+        name: WATCHED_OPEN,
+        kind: Kind::Gauge,
+        labels: "`breaker`",
+        what: "those in watch mode that would be open",
+    },
+    Metric {
+        name: FAULTS,
+        kind: Kind::Gauge,
+        labels: "`breaker`",
+        what: "those into whose calls a fault is injected",
+    },
+    Metric { name: PAUSED, kind: Kind::Gauge, labels: "", what: "1 while the scope is paused" },
+    Metric {
+        name: RECONCILE_AGE,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "since this instance last took something of a scheduled run, or since its start. The load balancer chooses the instance: take the minimum, and alarm beyond 5 minutes",
+    },
+    Metric {
+        name: STORE_AGE,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "since the store last answered the follower, which asks every second",
+    },
+    Metric {
+        name: READY,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "1 once the breakers were declared in the store",
+    },
+    Metric {
+        name: STREAMS,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "streams and exports of the operators' API that are open",
+    },
+    Metric {
+        name: REVISION,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "the revision of the breakers' file in use",
+    },
+    Metric {
+        name: RELOADS,
+        kind: Kind::Counter,
+        labels: "`result`: `taken`, `refused`",
+        what: "breakers' files that came while it ran",
+    },
+    Metric {
+        name: MISTAKES,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "mistakes of a newer breakers' file, which was not taken. Alarm on it",
+    },
+    Metric {
+        name: NOTIFICATIONS,
+        kind: Kind::Counter,
+        labels: "`to`: the destination; `result`: `delivered`, `failed` (will be tried again), `given_up`; and entries of the audit stream, wanted or not, that it does not keep any more: `trimmed` (begun and not finished), `unread` (nobody came to them; needs Redis 7)",
+        what: "notifications. Alarm on given_up, trimmed and unread",
+    },
+    Metric {
+        name: RESIDENT,
+        kind: Kind::Gauge,
+        labels: "",
+        what: "resident memory of this process; Linux alone",
+    },
 ];
 
 /// What was counted in this process, for `/metrics`.
@@ -149,7 +240,7 @@ impl Exposition {
 }
 
 fn describe() {
-    for (name, kind, what) in METRICS {
+    for Metric { name, kind, what, .. } in METRICS {
         match kind {
             Kind::Counter => metrics::describe_counter!(name, what),
             Kind::Gauge => metrics::describe_gauge!(name, what),
@@ -227,7 +318,9 @@ pub(crate) fn reloaded(result: &'static str) {
 
 /// What became of notifications, or of a try.
 pub(crate) fn notified(to: &str, result: &'static str, count: usize) {
-    counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    if count > 0 {
+        counter!(NOTIFICATIONS, "to" => to.to_owned(), "result" => result).increment(count as u64);
+    }
 }
 
 /// How a cause is named in logs and labels.

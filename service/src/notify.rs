@@ -81,16 +81,18 @@ impl Reader<'_> {
         store.audit_group(&self.group, *was_there).await?;
         *was_there = true;
         loop {
-            let TakenOver { entry, trimmed } =
+            let TakenOver { entry, trimmed, unread } =
                 store.audit_take_over(&self.group, self.name, IDLE_MAX).await?;
-            if trimmed > 0 {
+            if trimmed + unread > 0 {
                 let to = self.delivery.to();
                 tracing::error!(
                     to,
                     trimmed,
+                    unread,
                     "notifications are lost: the audit stream does not keep them any more"
                 );
                 metrics::notified(to, "trimmed", trimmed);
+                metrics::notified(to, "unread", unread);
             }
             let entry = match entry {
                 Some(entry) => Some(entry),

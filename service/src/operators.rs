@@ -45,6 +45,20 @@ pub struct Operator {
 }
 
 /// Everybody who may use the API.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_service::{Operators, Role, operators::TokenError};
+///
+/// let hash = "63e2b9edbaf53cf8e015baa3b5523d4c3b16aaa7b054c829e69ada64c30cff9f"; // of the token, by SHA-256
+/// let operators = Operators::parse("CUTOUT_OPERATORS", &format!("ann:{hash}:operator:2027-01-31"))?;
+/// let ann = operators.bearer(b"a-token-of-at-least-32-bytes-for-ann", "2026-11-21T01:15:18Z".parse()?)?;
+/// assert_eq!((ann.name.as_str(), ann.role), ("ann", Role::Operator));
+/// let guessed = operators.bearer(b"a-token-of-at-least-32-bytes-for-bob", "2026-11-21T01:15:18Z".parse()?);
+/// assert_eq!(guessed, Err(TokenError::Unknown));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Operators {
     entries: Vec<Entry>,

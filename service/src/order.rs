@@ -283,6 +283,7 @@ async fn set_pause(
     if !shared.parts.store.replace_pause(before, pause, &cause, at_ms).await? {
         return Ok(false);
     }
+    shared.pause_asked.notify_one();
     if let Cause::Person { by, why, act } = &cause {
         let until_ms = pause.and_then(|pause| pause.until_ms);
         metrics::ordered(act);

@@ -71,6 +71,21 @@ impl Default for Limits {
 
 /// Serves `router` on `listener` until `shutdown`, then takes no more connections and lets the requests at work end
 /// within the drain limit.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout_service::{Limits, serve};
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let (end, ended) = tokio::sync::oneshot::channel();
+/// let shutdown = async { ended.await.unwrap_or_default() };
+/// let serving = tokio::spawn(serve(listener, axum::Router::new(), Limits::default(), shutdown));
+/// end.send(()).map_err(|()| "nobody serves")?;
+/// assert!(serving.await.is_ok(), "requests at work have ended");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn serve(
     listener: TcpListener,
     router: Router,

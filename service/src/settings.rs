@@ -4,6 +4,10 @@
 //! variable and the remedy, never the value of a secret. Nothing here reads the environment or a file by itself: both
 //! are arguments.
 
+mod variables;
+
+pub use variables::VARIABLES;
+
 use crate::breakers::{self, Breakers};
 use crate::notify::{Destination, destination};
 use crate::operators::Operators;
@@ -19,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
+use variables::KNOWN;
 
 const LISTEN: &str = "CUTOUT_LISTEN";
 const REDIS_URL: &str = "CUTOUT_REDIS_URL";
@@ -36,24 +41,6 @@ const METRICS_LISTEN: &str = "CUTOUT_METRICS_LISTEN";
 const DRAIN: &str = "CUTOUT_DRAIN";
 const AUDIT_AGE: &str = "CUTOUT_AUDIT_AGE";
 const AUDIT_ENTRIES: &str = "CUTOUT_AUDIT_ENTRIES";
-const KNOWN: [&str; 16] = [
-    AUDIT_AGE,
-    AUDIT_ENTRIES,
-    BREAKERS,
-    DRAIN,
-    LISTEN,
-    METRICS_LISTEN,
-    OPERATORS,
-    OPERATORS_HEADER,
-    OPERATORS_HEADER_FROM,
-    OPERATORS_HEADER_ROLES,
-    OPERATORS_LISTEN,
-    PUBLIC_URL,
-    REDIS_URL,
-    SCOPE,
-    SESSION_SECRETS,
-    SIGNING_SECRETS,
-];
 const PREFIX: &str = "CUTOUT_";
 
 /// Where the service listens unless told otherwise: not reachable from outside.

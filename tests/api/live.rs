@@ -130,6 +130,38 @@ async fn who_comes_back_is_told_what_changed_meanwhile(kept: Kept) {
 }
 
 #[tokio::test]
+async fn a_pause_is_told_at_once_at_every_instance_and_so_is_its_end() {
+    /// Less than any time between two snapshots (24 s), and what an instance with nothing to do needs is 1 s.
+    const SOON: Duration = Duration::from_secs(20);
+    let rig = Rig::start(Kept::Redis).await;
+    let other = rig.another().await;
+    let (mut here, mut there) = (Stream::open(&rig, None).await, Stream::open(&other, None).await);
+    for stream in [&mut here, &mut there] {
+        assert_eq!(stream.next_of("pause").await.data, json!({"pause": null}));
+    }
+    let started = Instant::now();
+    let told = async |by: &Value, here: &mut Stream, there: &mut Stream| {
+        for stream in [here, there] {
+            assert_eq!(stream.next_of("pause").await.data["pause"]["by"], *by);
+        }
+    };
+    rig.put(Who::Ann, "/v1/pause", &json!({"why": "x", "until": "1h"})).await;
+    told(&json!("ann"), &mut here, &mut there).await;
+    assert_eq!(rig.delete(Who::Ann, "/v1/pause?why=over").await.status, 204);
+    told(&Value::Null, &mut here, &mut there).await;
+    // One that ends by its time.
+    rig.put(Who::Bob, "/v1/pause", &json!({"why": "x", "until": "4s"})).await;
+    told(&json!("bob"), &mut here, &mut there).await;
+    told(&Value::Null, &mut here, &mut there).await;
+    assert!(started.elapsed() < SOON, "after {:?}", started.elapsed());
+    // Who comes now is told it with the first events, or right after them.
+    rig.put(Who::Ann, "/v1/pause", &json!({"why": "x", "until": "never"})).await;
+    told(&json!("ann"), &mut here, &mut there).await;
+    let mut late = Stream::open(&rig.another().await, None).await;
+    assert_eq!(late.next_of("pause").await.data["pause"]["by"], json!("ann"));
+}
+
+#[tokio::test]
 async fn who_follows_a_store_that_lost_its_data_is_told_to_start_over() {
     let mut rig = Rig::start(Kept::Redis).await;
     rig.say(MONITOR, &[("0001", "Alert")]).await;

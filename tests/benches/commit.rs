@@ -1,18 +1,20 @@
 //! What the script of a commit costs alone: round trips on one quiet connection, and Redis's own count, beside a bare `XADD` and a
-//! script that does nothing. In turns, with pauses: a flip comes when nobody is warm. `tests/bench commit`.
+//! script that does nothing. In turns, with pauses: a flip comes when nobody is warm. `tests/bench commit`; `--short` for fewer.
 //!
 //! Left out: the program around it, which `tests/bench flip` has.
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+use cutout_tests::figures::{figure, percentile, short};
 use cutout_tests::flips::{Flipper, ID, NAME};
 use cutout_tests::redis::RedisServer;
 use redis::{Cmd, Connection, InfoDict, cmd};
 use std::time::{Duration, Instant};
 
 const COMMIT: &str = include_str!("../../flags/src/redis/commit.lua");
-const TURNS: usize = 1_000;
+/// Turns, and turns of the short form.
+const TURNS: [usize; 2] = [1_000, 200];
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
 /// As long as a record and an entry of the audit stream are.
@@ -42,7 +44,7 @@ fn main() {
         .map(|script| -> String { cmd("SCRIPT").arg("LOAD").arg(script).query(&mut connection).unwrap() });
     let mut bench = Bench { connection, epoch, revision: 0 };
     let mut taken: [Vec<(f64, f64)>; 3] = Default::default();
-    for turn in 0..TURNS {
+    for turn in 0..TURNS[usize::from(short())] {
         for place in 0..taken.len() {
             let kind = (place + turn) % taken.len();
             let request = match kind {
@@ -55,9 +57,14 @@ fn main() {
         }
     }
     println!("{:<26} {:>16} {:>12}", "microseconds, p50", "round trip", "in Redis");
-    for (name, taken) in ["XADD", "a script that does nothing", "the commit's script"].iter().zip(taken) {
+    let kinds =
+        [("XADD", "xadd"), ("a script that does nothing", "nothing"), ("the commit's script", "script")];
+    for ((line, name), taken) in kinds.into_iter().zip(taken) {
         let (trips, inside): (Vec<f64>, Vec<f64>) = taken.into_iter().unzip();
-        println!("{name:<26} {:>16.0} {:>12.0}", p50(trips), p50(inside));
+        let (trip, inside) = (percentile(&trips, 50), percentile(&inside, 50));
+        println!("{line:<26} {trip:>16.0} {inside:>12.0}");
+        figure(&format!("commit.{name}"), trip, "us");
+        figure(&format!("commit.{name}.in_redis"), inside, "us");
     }
 }
 
@@ -99,9 +106,4 @@ fn xadd() -> Cmd {
 
 fn key(name: &str) -> String {
     format!("cutout:{{default}}:{name}")
-}
-
-fn p50(mut taken: Vec<f64>) -> f64 {
-    taken.sort_by(f64::total_cmp);
-    taken[taken.len() / 2]
 }

@@ -1,5 +1,5 @@
 //! From the service's commit to the last of N processes refusing, beside bare followers that only note what arrives:
-//! `XREAD BLOCK` on a stream, and pub/sub. All on one private Redis, in turns. `tests/bench flip`.
+//! `XREAD BLOCK` on a stream, and pub/sub. All on one private Redis, in turns. `tests/bench flip`; `--short` for fewer.
 //!
 //! From the moment before `Store::commit` is called: what the service reads and decides before that is not in it. A client
 //! counts as refusing when its listener is told, at which moment `admit()` refuses; that is a task more than the bare
@@ -11,6 +11,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use cutout::{Breaker, Client, State};
+use cutout_tests::figures::{figure, percentile, short};
 use cutout_tests::flips::{Flipper, KEY, NAME};
 use cutout_tests::redis::RedisServer;
 use futures_util::StreamExt;
@@ -25,6 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// N, how many flips a block has, and how many blocks of each kind: in turns, so that what else the machine does meets all.
 const SIZES: [(usize, usize, usize); 3] = [(1, 60, 5), (100, 40, 5), (1_000, 20, 5)];
+/// The same in the short form, which leaves the reconnects out too.
+const SHORT_SIZES: [(usize, usize, usize); 2] = [(1, 40, 3), (100, 30, 3)];
 /// Between two flips: nobody is busy with the last one any more.
 const PAUSE: Duration = Duration::from_millis(20);
 /// A flip that takes longer to reach somebody is lost.
@@ -48,7 +51,8 @@ async fn measure() {
     println!("from the commit to the last of N, milliseconds; pooled over blocks in turns\n");
     println!("{:>6} {:<14} {:>8} {:>8} {:>12} {:>12}", "N", "", "p50", "p99", "p50 ratio", "p99 ratio");
     let redis = RedisServer::start();
-    for (size, flips, blocks) in SIZES {
+    let sizes: &[_] = if short() { &SHORT_SIZES } else { &SIZES };
+    for &(size, flips, blocks) in sizes {
         let mut taken: [Vec<f64>; KINDS.len()] = Default::default();
         for block in 0..blocks {
             for place in 0..KINDS.len() {
@@ -69,14 +73,13 @@ async fn measure() {
                 p50[kind], p99[kind]
             );
         }
+        figure(&format!("flip.{size}.p50"), p50[0], "ms");
+        figure(&format!("flip.{size}.to_stream"), p50[0] / p50[1], "times");
+        figure(&format!("flip.{size}.to_pubsub"), p50[0] / p50[2], "times");
     }
-    reconnects().await;
-}
-
-fn percentile(taken: &[f64], percent: usize) -> f64 {
-    let mut taken = taken.to_vec();
-    taken.sort_by(f64::total_cmp);
-    taken[(taken.len() - 1) * percent / 100]
+    if !short() {
+        reconnects().await;
+    }
 }
 
 /// Clients, each with a connection and a follower of its own, and a handle whose refusals count.

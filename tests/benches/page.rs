@@ -1,7 +1,7 @@
 //! What the operators' page costs with 10,000 breakers, every tenth of them open: over HTTP, and in a real browser.
 //!
 //! Prints for each page the time until the first byte and until the last, and its size; and for the browser the time until
-//! it is loaded, and how many elements it holds. `tests/bench page`. Wants `tests/run` to have installed the browser.
+//! it is loaded, and how many elements it holds. `tests/bench page`; `--short` for fewer rounds, without the browser, which `tests/run` installs.
 //! Left out: the network, which is loopback here.
 
 // A figure that cannot be had ends the bench, and says so.
@@ -16,6 +16,7 @@ use cutout_core::webhook::{self, Secret};
 use cutout_service::callback::CALLBACK_PATH;
 use cutout_service::{Limits, Operators, Page, Parts, Service, breakers, serve};
 use cutout_tests::canary;
+use cutout_tests::figures::{figure, short};
 use cutout_tests::redis::RedisServer;
 use jiff::Timestamp;
 use reqwest::Client;
@@ -28,8 +29,8 @@ const GROUPS: u64 = 1_000;
 const FIRST_MONITOR: u64 = 5_200_001;
 /// Every so many groups one is in alert.
 const ALERT_EVERY: u64 = 10;
-/// How often each page is measured.
-const ROUNDS: usize = 51;
+/// How often each page is measured, and how often in the short form, which leaves the browser out.
+const ROUNDS: [usize; 2] = [51, 21];
 const URL: &str = "https://service-a.example/dd_circuit_breaker/callback";
 
 fn main() {
@@ -45,8 +46,9 @@ async fn measure() {
     fill(&base).await;
     let cookie = sign_in(&base).await;
     println!(
-        "{} breakers, every {ALERT_EVERY}th open; median and 90th percentile of {ROUNDS}\n",
-        MONITORS * GROUPS
+        "{} breakers, every {ALERT_EVERY}th open; median and 90th percentile of {}\n",
+        MONITORS * GROUPS,
+        rounds()
     );
     println!("{:<34} {:>16} {:>16} {:>10}", "page", "first byte ms", "all of it ms", "bytes");
     for (name, path) in [
@@ -57,9 +59,18 @@ async fn measure() {
         ("one breaker", "/breakers/bank-charge/3-0010"),
         ("the history", "/history"),
     ] {
-        over_http(name, &format!("{base}{path}"), &cookie).await;
+        let p50_ms = over_http(name, &format!("{base}{path}"), &cookie).await;
+        if path == "/" {
+            figure("page.list", p50_ms, "ms");
+        }
     }
-    in_browser(&base);
+    if !short() {
+        in_browser(&base);
+    }
+}
+
+fn rounds() -> usize {
+    ROUNDS[usize::from(short())]
 }
 
 fn service(redis: &RedisServer) -> Service {
@@ -133,10 +144,11 @@ async fn sign_in(base: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-async fn over_http(name: &str, url: &str, cookie: &str) {
+/// Yields the median until the last byte, milliseconds.
+async fn over_http(name: &str, url: &str, cookie: &str) -> f64 {
     let client = Client::new();
     let (mut first, mut all, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let started = Instant::now();
         let answered = client.get(url).header("cookie", cookie).send().await.unwrap();
         assert_eq!(answered.status(), 200, "{url}");
@@ -145,6 +157,7 @@ async fn over_http(name: &str, url: &str, cookie: &str) {
         all.push(started.elapsed());
     }
     println!("{name:<34} {:>16} {:>16} {bytes:>10}", told(&mut first), told(&mut all));
+    all[all.len() / 2].as_secs_f64() * 1e3
 }
 
 /// Median and 90th percentile, milliseconds.

@@ -1,7 +1,7 @@
 //! What one scheduled run costs: 500 monitors of 20 groups each, through the real function, service and Redis.
 //!
 //! Prints for a first run (all is new), for runs over what is known, and for a run in which one group of each monitor
-//! changed: how long it took, and what it asked of Redis. `cargo bench -p cutout-tests --bench reconcile`.
+//! changed: how long it took, and what it asked of Redis. `tests/bench reconcile`; `--short` for fewer quiet runs.
 //! Left out: the network, which is loopback here, and Datadog's own time to answer.
 
 // A figure that cannot be had ends the bench, and says so.
@@ -19,6 +19,7 @@ use cutout_lambda::guard::SystemResolver;
 use cutout_service::callback::CALLBACK_PATH;
 use cutout_service::{Limits, Parts, Service, breakers, serve};
 use cutout_tests::canary;
+use cutout_tests::figures::{figure, short};
 use cutout_tests::redis::RedisServer;
 use serde_json::json;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ use tokio::net::TcpListener;
 
 const MONITORS: u64 = 500;
 const GROUPS: u64 = 20;
-/// How often the quiet run is measured; the median counts.
-const QUIET_RUNS: usize = 15;
+/// How often the quiet run is measured, and how often in the short form; the median counts.
+const QUIET_RUNS: [usize; 2] = [15, 7];
 const FIRST_MONITOR: u64 = 5_200_000;
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,25 +41,26 @@ fn main() {
 
 async fn measure() {
     let rig = Rig::start().await;
-    println!("one reconcile of {MONITORS} monitors x {GROUPS} groups, median of {QUIET_RUNS} quiet runs\n");
+    let runs = QUIET_RUNS[usize::from(short())];
+    println!("one reconcile of {MONITORS} monitors x {GROUPS} groups, median of {runs} quiet runs\n");
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>9} {:>12} {:>12}",
         "run", "ms", "reads", "scripts", "commands", "bytes to", "bytes from"
     );
-    rig.run().await.print("first, all is new");
-    let mut quiet = Vec::with_capacity(QUIET_RUNS);
-    for _ in 0..QUIET_RUNS {
+    rig.run().await.print("first, all is new", "first");
+    let mut quiet = Vec::with_capacity(runs);
+    for _ in 0..runs {
         quiet.push(rig.run().await);
     }
     quiet.sort_by_key(|cost| cost.took);
     assert!(quiet.iter().all(|cost| cost.changes == 0), "a run over what is known changed flags");
-    quiet[QUIET_RUNS / 2].print("quiet, nothing changed");
+    quiet[runs / 2].print("quiet, nothing changed", "quiet");
     for monitor in 0..MONITORS {
         rig.datadog.set(FIRST_MONITOR + monitor, &group(monitor, 1), "Alert");
     }
     let changed = rig.run().await;
     assert_eq!(changed.changes, MONITORS, "one flag of each monitor");
-    changed.print("one group of each changed");
+    changed.print("one group of each changed", "changed");
 }
 
 fn group(monitor: u64, number: u64) -> String {
@@ -156,10 +158,12 @@ struct Cost {
 }
 
 impl Cost {
-    fn print(&self, run: &str) {
+    fn print(&self, run: &str, name: &str) {
         let Cost { reads, scripts, commands, bytes_to, bytes_from, .. } = self;
         let ms = self.took.as_millis();
         println!("{run:<28} {ms:>9} {reads:>9} {scripts:>9} {commands:>9} {bytes_to:>12} {bytes_from:>12}");
+        figure(&format!("reconcile.{name}"), self.took.as_secs_f64() * 1e3, "ms");
+        figure(&format!("reconcile.{name}.round_trips"), (reads + scripts) as f64, "round trips");
     }
 }
 

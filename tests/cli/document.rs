@@ -1,4 +1,4 @@
-//! docs/cli.md tells what the command takes, and shells complete it.
+//! The reference parts of the pages tell what the programs know, docs/cli.md what the command takes, and shells complete it.
 
 use crate::run;
 use std::path::Path;
@@ -16,6 +16,24 @@ fn the_document_holds_every_command_and_flag() {
         written.trim() == made.trim(),
         "docs/cli.md has fallen behind: put what `cargo run -- reference` prints below its marker\n{made}"
     );
+}
+
+#[test]
+fn the_pages_hold_every_variable_metric_and_operation() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let parts = cutout_cli::parts();
+    for part in &parts {
+        let page = std::fs::read_to_string(docs.join(part.page)).unwrap();
+        let made = cutout_core::reference::placed(&page, part.name, &part.text);
+        let made = made.unwrap_or_else(|| panic!("docs/{} has no markers for {}", part.page, part.name));
+        assert!(
+            page == made,
+            "docs/{}, {}, has fallen behind: cargo run -- reference --write docs",
+            part.page,
+            part.name
+        );
+    }
+    assert!(parts.iter().all(|part| part.text.lines().count() > 3), "{parts:?}");
 }
 
 #[test]

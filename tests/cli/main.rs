@@ -6,6 +6,7 @@ mod dispatch;
 mod document;
 mod drill;
 mod operators;
+mod tutorial;
 
 use cutout_tests::binaries::binary;
 use cutout_tests::process::{PATIENCE, Program};

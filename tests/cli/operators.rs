@@ -167,6 +167,37 @@ fn a_pause_is_set_shown_and_ended() {
 }
 
 #[test]
+fn a_fault_is_set_shown_and_cleared() {
+    let world = World::start();
+    let set = ["fault", "set", "bank-charge/0001", "--why", "does the till fall back?", "--until", "10m"];
+    let with = |more: &[&'static str]| [&set[..], more].concat();
+    let both = with(&["--abort", "10%", "--delay", "300ms", "--delay-share", "2.5%"]);
+    let told = "fault by ann: 10 % end unsent, 2.5 % wait 300 ms: does the till fall back?";
+    world.ann(&both).is(0, &["bank-charge/0001  closed", "a fault is injected until", told]);
+    world.ann(&["status", "bank-charge/0001"]).is(0, &[told]);
+    world.ann(&["history"]).is(0, &["inject by ann: does the till fall back?"]);
+    // Somebody else's is replaced by who has seen it, and ended by anybody.
+    let marked = with(&["--abort", "100%", "--header", "x-drill: yes"]);
+    world.bob(&marked).is(1, &["--expect", "--force"]);
+    world
+        .bob(&[&marked[..], &["--force"]].concat())
+        .is(0, &["fault by bob", "of requests with x-drill: yes"]);
+    let clear = ["fault", "clear", "bank-charge/0001", "--why", "it does"];
+    let cleared = world.ann(&[&clear[..], &["--json"]].concat()).json();
+    assert!(cleared["fault"].is_null() && cleared["fault_by"].is_null(), "{cleared}");
+    world.ann(&clear).is(1, &["no fault"]);
+
+    world.ann(&set).is(2, &["--abort"]);
+    world.ann(&with(&["--delay", "1s"])).is(2, &["--delay-share"]);
+    world.ann(&with(&["--abort", "10"])).is(2, &["a share is from 0% to 100%"]);
+    world.ann(&with(&["--abort", "60%"])).is(1, &["at most 500000 of a million"]);
+    world.ann(&["fault", "set", "fleet", "--abort", "1%", "--why", "x"]).is(2, &["--until"]);
+    let never = ["fault", "set", "fleet", "--abort", "1%", "--why", "x", "--until", "never"];
+    world.ann(&never).is(1, &["a fault has an end"]);
+    world.run(canary::VIEWER_TOKEN, &with(&["--abort", "1%"])).is(4, &[]);
+}
+
+#[test]
 fn each_mistake_has_its_code_and_says_what_to_do() {
     let world = World::start();
     let open = ["open", "fleet", "--why", "x", "--until", "1m"];

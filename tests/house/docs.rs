@@ -1,4 +1,5 @@
-//! Docs: a link leads somewhere, a page can be found, and what the README tells a stranger to run is what CI runs.
+//! Docs: a link leads somewhere, a page can be found, from the README and in the book, and what the README tells a stranger to
+//! run is what CI runs.
 
 use crate::{files, root, text};
 use std::path::{Path, PathBuf};
@@ -83,9 +84,27 @@ fn every_page_can_be_found_from_the_readme() {
             }
         }
     }
-    for page in files(".md").iter().filter(|page| page.starts_with("docs")) {
+    let is_page = |page: &&PathBuf| page.starts_with("docs") && !page.ends_with("SUMMARY.md");
+    for page in files(".md").iter().filter(is_page) {
         let page_at = root().join(page).canonicalize().unwrap();
         assert!(found.contains(&page_at), "{}: no page that the README leads to links it", page.display());
+    }
+}
+
+/// The book's table of contents: what stands there is built, and nothing else is.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
+#[test]
+fn every_page_stands_in_the_book_once() {
+    let listed: Vec<PathBuf> =
+        links(&text(Path::new(SUMMARY))).iter().map(|link| Path::new("docs").join(link)).collect();
+    let pages = files(".md");
+    for page in pages.iter().filter(|page| page.starts_with("docs") && !page.ends_with("SUMMARY.md")) {
+        let times = listed.iter().filter(|listed| *listed == page).count();
+        assert_eq!(times, 1, "{}: {SUMMARY} names it {times} times", page.display());
+    }
+    for page in listed {
+        assert!(pages.contains(&page), "{SUMMARY} names {}, which is not there", page.display());
     }
 }
 
@@ -104,7 +123,9 @@ fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
     for command in commands {
         if let Some(script) = command.split_whitespace().next().filter(|word| word.starts_with("tests/")) {
             assert!(root().join(script).is_file(), "{script} is not there");
-            let is_slow = ["tests/bench", "tests/fuzz", "tests/run"].contains(&script);
+            let is_slow =
+                ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants", "tests/run"]
+                    .contains(&script);
             assert!(is_slow || ci.contains(script), "tests/run does not call {script}");
         } else {
             let words = command.replace("cargo run -- ", "cargo run --quiet -- ");
@@ -112,4 +133,22 @@ fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
         }
     }
     assert!(text(Path::new(".ci/run")).contains("tests/run"), ".ci/run is not tests/run");
+}
+
+/// A bench that `tests/bench` does not run is in no table; and the table needs its place.
+#[test]
+fn every_bench_is_run_for_the_table() {
+    let (script, manifest) = (text(Path::new("tests/bench")), text(Path::new("tests/Cargo.toml")));
+    let run: Vec<&str> = script
+        .lines()
+        .filter_map(|line| line.split_once("names=(").or(line.split_once("names+=(")))
+        .flat_map(|(_, names)| names.trim_end_matches(')').split(' '))
+        .collect();
+    let benches = manifest.split("[[bench]]").skip(1).filter_map(|bench| bench.split('"').nth(1));
+    for bench in benches {
+        assert!(run.contains(&bench), "tests/bench does not run {bench}, only {run:?}");
+    }
+    let page = text(Path::new("docs/benchmarks.md"));
+    let place = |edge: &str| page.find(&format!("<!-- tests/bench --write: {edge} -->"));
+    assert!(place("begin").zip(place("end")).is_some_and(|(begin, end)| begin < end), "docs/benchmarks.md");
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod docs;
+mod examples;
 mod files;
 mod rooms;
+mod supply;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

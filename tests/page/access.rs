@@ -9,17 +9,17 @@ use reqwest::{Client, Method, RequestBuilder};
 const SECRET: &str = "canary-secret-of-sessions-of-this-test";
 
 /// A browser without a window: it follows nothing by itself.
-fn request(at: &Instance, method: Method, path: &str) -> RequestBuilder {
+pub(crate) fn request(at: &Instance, method: Method, path: &str) -> RequestBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     client.request(method, format!("http://{}{path}", at.operators_at()))
 }
 
-fn origin(at: &Instance) -> String {
+pub(crate) fn origin(at: &Instance) -> String {
     format!("http://{}", at.operators_at())
 }
 
-fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+pub(crate) fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
     let coded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     let body = fields.iter().map(|(name, value)| format!("{name}={}", coded(value))).collect::<Vec<_>>();
     request.header("content-type", "application/x-www-form-urlencoded").body(body.join("&"))
@@ -31,18 +31,18 @@ async fn sign_in(at: &Instance, token: &str) -> Answer {
 }
 
 /// The cookie of a new session.
-async fn session(at: &Instance, who: Who) -> String {
+pub(crate) async fn session(at: &Instance, who: Who) -> String {
     let answered = sign_in(at, who.token().unwrap()).await;
     assert_eq!((answered.status, answered.header(LOCATION.as_str())), (303, "/?state=open"), "{answered:?}");
     answered.header(SET_COOKIE.as_str()).split(';').next().unwrap().to_owned()
 }
 
-async fn page(at: &Instance, cookie: &str, path: &str) -> Answer {
+pub(crate) async fn page(at: &Instance, cookie: &str, path: &str) -> Answer {
     answer(request(at, Method::GET, path).header(COOKIE, cookie)).await
 }
 
 /// The token that the forms of a page carry.
-fn form_token(page: &Answer) -> String {
+pub(crate) fn form_token(page: &Answer) -> String {
     let (_, rest) = page.text.split_once("name=\"form_token\" value=\"").expect("a form");
     rest.split('"').next().unwrap().to_owned()
 }

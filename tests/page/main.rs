@@ -4,4 +4,5 @@
 
 mod access;
 mod browser;
+mod faults;
 mod journeys;

@@ -139,3 +139,22 @@ fn without_settings_it_says_everything_that_is_missing_and_ends() {
         assert!(told.contains(name), "{told}");
     }
 }
+
+/// As many at once as one instance works on. Each changes the flag, or comes after one that did.
+#[tokio::test]
+async fn many_callbacks_of_one_monitor_at_once_are_all_committed() {
+    const AT_ONCE: i64 = 60;
+    let redis = RedisServer::start();
+    let service = ServiceProcess::start(&redis.url());
+    let at = service.at();
+    let mut sending = tokio::task::JoinSet::new();
+    for nth in 0..AT_ONCE {
+        let status = if nth % 2 == 0 { "Alert" } else { "OK" };
+        let callback = callback("0001", status, AT_ONCE - nth);
+        sending.spawn(async move { send(at, &callback).await.status });
+    }
+    let statuses = sending.join_all().await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let flag = flag(&redis, "bank-charge/0001").await.expect("the breaker has a flag");
+    assert_ne!(flag["state"], "open", "the newest wins, whoever came last: {flag}");
+}

@@ -21,7 +21,7 @@ fn own(name: &str) -> &str {
 
 fn known() -> BTreeSet<&'static str> {
     let store = [cutout_flags::REQUEST_SECONDS_METRIC, cutout_flags::LOSSES_METRIC];
-    METRICS.iter().map(|(name, ..)| *name).chain(store).collect()
+    METRICS.iter().map(|metric| metric.name).chain(store).collect()
 }
 
 #[test]

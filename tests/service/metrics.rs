@@ -2,7 +2,8 @@
 
 use crate::process::ServiceProcess;
 use crate::wire::{callback, get, post, read, send, until};
-use cutout_service::metrics::{Kind, METRICS};
+use cutout_core::reference::{Kind, Metric};
+use cutout_service::metrics::METRICS;
 use cutout_tests::redis::RedisServer;
 use std::net::SocketAddr;
 
@@ -45,7 +46,7 @@ async fn what_happened_is_counted_by_name_and_never_by_key() {
     assert!(sample(at, "process_resident_memory_bytes").await.unwrap() > 1e6);
     let text = read(at, "/metrics").await.1;
     assert!(!text.contains(BANK), "{text}");
-    for (name, kind, what) in METRICS {
+    for Metric { name, kind, what, .. } in METRICS {
         // A counter is there once there is something to count.
         assert!(kind != Kind::Gauge || text.contains(&format!("# TYPE {name} gauge\n")), "{name}: {text}");
         assert!(!text.contains(&format!("# TYPE {name} ")) || text.contains(what), "{name} says what it is");
@@ -68,7 +69,7 @@ async fn metrics_are_at_their_own_address_with_the_probes_and_nowhere_else() {
 #[test]
 fn every_metric_stands_in_the_reference() {
     let store = [cutout_flags::REQUEST_SECONDS_METRIC, cutout_flags::LOSSES_METRIC];
-    for name in METRICS.iter().map(|(name, ..)| *name).chain(store) {
+    for name in METRICS.iter().map(|metric| metric.name).chain(store) {
         assert!(REFERENCE.contains(&format!("| `{name}` |")), "{name}");
     }
 }

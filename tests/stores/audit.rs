@@ -92,7 +92,37 @@ pub(crate) async fn what_a_group_can_not_finish_any_more_is_counted(subject: Sub
     commit(&*store, &term, telling(&bank(1), 1, 1)).await;
     let taken = store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap();
     assert_eq!((taken.entry, taken.trimmed), (None, 1));
-    assert_eq!(store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap().trimmed, 0, "told once");
+    let again = store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap();
+    assert_eq!((again.trimmed, again.unread), (0, 0), "told once");
+
+    // Of 901 entries one was read, and what is left now is what comes next.
+    let left = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap();
+    assert_eq!(taken.unread, 901 - 1 - left.len());
+    let next = store.audit_next("slow", "b", WAIT).await.unwrap();
+    assert_eq!(next.as_ref(), left.first(), "it goes on with the oldest that is there");
+    store.audit_done("slow", left[0].id).await.unwrap();
+    // All of it goes, what was read and what was not.
+    store.keep_audit(AuditKept { entries: 10_000, age_ms: -60_000 });
+    commit(&*store, &term, telling(&bank(1), 2, 1)).await;
+    let last = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
+    let taken = store.audit_take_over("slow", "b", Duration::ZERO).await.unwrap();
+    assert_eq!((taken.entry, taken.trimmed, taken.unread), (None, 0, left.len() - 1 + 1 - last));
+}
+
+pub(crate) async fn what_was_let_go_before_a_group_began_is_not_lost_to_it(subject: Subject) {
+    let store = subject.store();
+    let term = declare(&*store).await;
+    store.keep_audit(AuditKept { entries: 200, age_ms: 86_400_000 });
+    commit(&*store, &term, telling(&bank(1), 0, 900)).await;
+    store.audit_group("all", true).await.unwrap();
+    store.audit_group("new", false).await.unwrap();
+    let unread = async |group| store.audit_take_over(group, "a", Duration::ZERO).await.unwrap().unread;
+    assert_eq!((unread("all").await, unread("new").await), (0, 0));
+    let left = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
+    commit(&*store, &term, telling(&bank(1), 1, 900)).await;
+    let now_left = store.audit(AuditFrom::After(AuditId::default()), 1_000).await.unwrap().len();
+    assert_eq!((unread("all").await, unread("new").await), (left + 900 - now_left, 900 - now_left));
+    assert_eq!((unread("all").await, unread("new").await), (0, 0), "told once");
 }
 
 pub(crate) async fn the_audit_stream_keeps_what_it_is_told_to(subject: Subject) {

@@ -4,7 +4,7 @@
 use crate::audit::{
     a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another,
     the_audit_stream_keeps_what_it_is_told_to, the_audit_stream_reads_in_both_directions_and_in_parts,
-    what_a_group_can_not_finish_any_more_is_counted,
+    what_a_group_can_not_finish_any_more_is_counted, what_was_let_go_before_a_group_began_is_not_lost_to_it,
 };
 use crate::subject::{
     DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
@@ -70,6 +70,7 @@ every_store!(
     the_audit_stream_keeps_what_it_is_told_to,
     a_group_hands_each_entry_to_one_reader_and_what_is_left_to_another,
     what_a_group_can_not_finish_any_more_is_counted,
+    what_was_let_go_before_a_group_began_is_not_lost_to_it,
     flags_read_back_in_the_order_asked_for,
     a_follower_sees_a_refresh_and_a_pause_in_its_next_snapshot,
     the_store_answers_a_ping,

@@ -8,6 +8,23 @@ use std::sync::LazyLock;
 /// each asks for other features of it.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
 
+/// What tests start.
+const EVERYTHING: [&str; 2] = ["--workspace", "--bins"];
+/// What benches start. Each of the others takes a minute to link in release, and they need not be there. This package is named so that
+/// the two share with the bench itself what they are built of.
+const OF_BENCHES: [&str; 10] = [
+    "--package",
+    "cutout-tests",
+    "--package",
+    "cutout-lambda",
+    "--package",
+    "cutout-service",
+    "--bin",
+    "bootstrap",
+    "--bin",
+    "cutout-service",
+];
+
 /// The path of a binary of the workspace, built once a test process, in the profile and folder of the test itself.
 ///
 /// # Panics
@@ -27,8 +44,11 @@ fn build() -> PathBuf {
         Some("debug") => "dev",
         other => other.expect("a profile's folder has a name"),
     };
+    let wanted = if profile == "dev" { &EVERYTHING[..] } else { &OF_BENCHES[..] };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(wanted)
+        .arg("--target-dir")
         .arg(profile_dir.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()

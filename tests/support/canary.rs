@@ -17,6 +17,8 @@ pub const SESSION_TOKEN: &str = "canary-secret-session-token";
 pub const SIGNING_SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMQ==";
 /// Another one: `canary-secret-signing-key-number-2`.
 pub const OTHER_SIGNING_SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMg==";
+/// A third one: `canary-secret-signing-key-number-3`.
+pub const THIRD_SIGNING_SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC1zaWduaW5nLWtleS1udW1iZXItMw==";
 /// What Datadog's webhook shows to `cutout dispatch`.
 pub const DISPATCH_SECRET: &str = "canary-secret-of-the-dispatch-door-1";
 /// Another one.

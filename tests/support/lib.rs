@@ -6,7 +6,9 @@
 pub mod binaries;
 pub mod canary;
 pub mod cluster;
+pub mod crowd;
 pub mod doubles;
+pub mod figures;
 pub mod flips;
 pub mod forward;
 pub mod metrics;

@@ -58,7 +58,21 @@ impl Program {
     /// # Panics
     /// If none comes within [`PATIENCE`]; the message shows all lines.
     pub fn wait_for<T>(&self, what: &str, skip: usize, found: impl Fn(&Value) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_within(PATIENCE, what, skip, found)
+    }
+
+    /// The same with a patience of one's own.
+    ///
+    /// # Panics
+    /// If none comes in time; the message shows all lines.
+    pub fn wait_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        skip: usize,
+        found: impl Fn(&Value) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         let mut all = self.lines.all.lock().unwrap();
         let mut looked_at = skip;
         loop {

@@ -1,6 +1,7 @@
 //! The settings of `cutout dispatch`: those of the function, and where and for whom its door opens.
 
 use cutout_core::Problems;
+use cutout_core::reference::Variable;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +10,25 @@ const LISTEN: &str = "CUTOUT_DISPATCH_LISTEN";
 /// The secrets that whoever posts a message must know one of.
 pub(crate) const SECRETS: &str = "CUTOUT_DISPATCH_SECRETS";
 const RECONCILE_EVERY: &str = "CUTOUT_RECONCILE_EVERY";
+
+/// What it reads besides the function's variables, in the order of the reference.
+pub(crate) const VARIABLES: [Variable; 3] = [
+    Variable {
+        name: SECRETS,
+        default: "required",
+        meaning: "what the header `X-Cutout-Secret` of a message must hold, one of up to 8, comma separated, at least 22 characters each",
+    },
+    Variable {
+        name: LISTEN,
+        default: "`127.0.0.1:8082`",
+        meaning: "where the door is; TLS ends in front of it",
+    },
+    Variable {
+        name: RECONCILE_EVERY,
+        default: "`60s`",
+        meaning: "how often all managed monitors are read, `10s` to `120s`",
+    },
+];
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8082";
 const RECONCILE_EVERY_DEFAULT: Duration = Duration::from_secs(60);
@@ -34,7 +54,7 @@ impl Settings {
     pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, Problems> {
         let set = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
         let (own, of_function): (BTreeMap<String, String>, BTreeMap<String, String>) =
-            set.partition(|(name, _)| [LISTEN, SECRETS, RECONCILE_EVERY].contains(&name.as_str()));
+            set.partition(|(name, _)| VARIABLES.iter().any(|variable| variable.name == name));
         let value = |name: &str| own.get(name).map(|value| value.trim());
         let mut problems = Problems::default();
         let listen = value(LISTEN).unwrap_or(LISTEN_DEFAULT).parse();

@@ -1,52 +1,57 @@
-//! What people decide: force, end, release, pause. The service writes down who and why.
+//! What people decide: force, end, release, pause, inject. The service writes down who and why.
 
 use super::status::{by, detail};
-use super::{EndArguments, ForceArguments, PauseArguments, ResumeArguments};
-use crate::api::Api;
+use super::{Decision, EndArguments, FaultArguments, ForceArguments, PauseArguments};
 use crate::ended::Failed;
 use crate::terminal::Terminal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-pub(super) async fn force(
-    api: &Api,
-    terminal: Terminal,
-    state: &str,
-    asked: &ForceArguments,
-) -> Result<(), Failed> {
-    let request = api.request(Method::PUT, &["overrides"], Some(&asked.breaker));
-    let body = json!({"state": state, "why": asked.why, "until": asked.until});
-    let shown = request.caution(&asked.seen.caution()).body(&body).json().await?;
-    tell(terminal, &shown, asked.form.json)
+pub(super) async fn force(terminal: Terminal, state: &str, asked: &ForceArguments) -> Result<(), Failed> {
+    let ForceArguments { breaker, until, decision } = asked;
+    let request = decision.request(Method::PUT, &["overrides"], Some(breaker))?;
+    let body = json!({"state": state, "why": decision.why, "until": until});
+    tell(terminal, &request.body(&body).json().await?, decision)
 }
 
-/// Ends an override, or a hold, by the word that stands in its path.
-pub(super) async fn end(
-    api: &Api,
-    terminal: Terminal,
-    word: &str,
-    asked: &EndArguments,
-) -> Result<(), Failed> {
-    let request = api.request(Method::DELETE, &[word], Some(&asked.breaker)).query(&[("why", &asked.why)]);
-    let shown = request.caution(&asked.seen.caution()).json().await?;
-    tell(terminal, &shown, asked.form.json)
+/// Ends an override, a hold or a fault, by the word that stands in its path.
+pub(super) async fn end(terminal: Terminal, word: &str, asked: &EndArguments) -> Result<(), Failed> {
+    let EndArguments { breaker, decision } = asked;
+    let request = decision.request(Method::DELETE, &[word], Some(breaker))?;
+    tell(terminal, &request.query(&[("why", &decision.why)]).json().await?, decision)
 }
 
-pub(super) async fn pause(api: &Api, terminal: Terminal, asked: &PauseArguments) -> Result<(), Failed> {
-    let request = api.request(Method::PUT, &["pause"], None).caution(&asked.seen.caution());
-    let shown = request.body(&json!({"why": asked.why, "until": asked.until})).json().await?;
-    let told = if asked.form.json { shown.to_string() } else { format!("paused by {}", by(&shown["pause"])) };
+pub(super) async fn inject(terminal: Terminal, asked: &FaultArguments) -> Result<(), Failed> {
+    let FaultArguments { breaker, abort, delay, delay_share, header, until, decision } = asked;
+    let header = header.as_deref().map(|header| match header.split_once(':') {
+        Some((name, value)) => json!({"name": name.trim(), "value": value.trim()}),
+        None => json!({"name": header.trim(), "value": null}),
+    });
+    let body = json!({
+        "abort_ppm": abort.unwrap_or(0), "delay_ppm": delay_share.unwrap_or(0), "delay_ms": delay.unwrap_or(0),
+        "header": header, "why": decision.why, "until": until,
+    });
+    let request = decision.request(Method::PUT, &["faults"], Some(breaker))?;
+    tell(terminal, &request.body(&body).json().await?, decision)
+}
+
+pub(super) async fn pause(terminal: Terminal, asked: &PauseArguments) -> Result<(), Failed> {
+    let PauseArguments { until, decision } = asked;
+    let request = decision.request(Method::PUT, &["pause"], None)?;
+    let shown = request.body(&json!({"why": decision.why, "until": until})).json().await?;
+    let told =
+        if decision.form.json { shown.to_string() } else { format!("paused by {}", by(&shown["pause"])) };
     Ok(terminal.line(&told)?)
 }
 
-pub(super) async fn resume(api: &Api, terminal: Terminal, asked: &ResumeArguments) -> Result<(), Failed> {
-    let request = api.request(Method::DELETE, &["pause"], None).query(&[("why", &asked.why)]);
-    request.caution(&asked.seen.caution()).json().await?;
-    let told = if asked.form.json { r#"{"pause":null}"# } else { "the pause is ended" };
+pub(super) async fn resume(terminal: Terminal, decision: &Decision) -> Result<(), Failed> {
+    let request = decision.request(Method::DELETE, &["pause"], None)?;
+    request.query(&[("why", &decision.why)]).json().await?;
+    let told = if decision.form.json { r#"{"pause":null}"# } else { "the pause is ended" };
     Ok(terminal.line(told)?)
 }
 
-fn tell(terminal: Terminal, shown: &Value, is_json: bool) -> Result<(), Failed> {
-    let told = if is_json { terminal.line(&shown.to_string()) } else { detail(terminal, shown) };
+fn tell(terminal: Terminal, shown: &Value, decision: &Decision) -> Result<(), Failed> {
+    let told = if decision.form.json { terminal.line(&shown.to_string()) } else { detail(terminal, shown) };
     Ok(told?)
 }

@@ -163,8 +163,9 @@ pub(super) fn detail(terminal: Terminal, shown: &Value) -> std::io::Result<()> {
     if let forced @ Value::Object(_) = &shown["forced_by"] {
         terminal.line(&format!("  forced {} by {}", text(&forced["state"]), by(forced)))?;
     }
-    if let fault @ Value::Object(_) = &shown["fault_by"] {
-        terminal.line(&format!("  fault by {}: {}", text(&fault["by"]), text(&fault["why"])))?;
+    if let decided @ Value::Object(_) = &shown["fault_by"] {
+        let (by, why) = (text(&decided["by"]), text(&decided["why"]));
+        terminal.line(&format!("  fault by {by}: {}: {why}", fault(&shown["fault"])))?;
     }
     for signal in shown["signals"].as_array().into_iter().flatten() {
         terminal.line(&signal_line(signal))?;
@@ -178,6 +179,21 @@ pub(super) fn detail(terminal: Terminal, shown: &Value) -> std::io::Result<()> {
         ))?;
     }
     terminal.line(&format!("  version {}", text(&shown["version"])))
+}
+
+/// What a fault does to calls.
+fn fault(fault: &Value) -> String {
+    let of_calls = |field: &str| share(fault[field].as_u64().unwrap_or(0));
+    let header = &fault["header"];
+    let value = header["value"].as_str().map(|value| format!(": {}", plain(value))).unwrap_or_default();
+    let only = header["name"].as_str().map(|name| format!(" of requests with {}{value}", plain(name)));
+    format!(
+        "{} end unsent, {} wait {} ms{}",
+        of_calls("abort_ppm"),
+        of_calls("delay_ppm"),
+        fault["delay_ms"],
+        only.unwrap_or_default()
+    )
 }
 
 fn signal_line(signal: &Value) -> String {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 /// fake.open::<&str>("bank-a", &[])?;
 /// let asked = vendors.call(|lane| std::future::ready(Ok::<_, std::io::Error>(lane.breaker().id().name().to_owned()))).await?;
 /// assert_eq!(asked, "bank-b");
+/// assert_eq!((vendors.first().breaker().id().name(), vendors.second().breaker().id().name()), ("bank-a", "bank-b"));
 /// # Ok(())
 /// # }
 /// ```
@@ -61,6 +62,19 @@ impl Failover {
     }
 
     /// [`Failover::call`], with `classify` to tell success from failure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = cutout::FakeClient::new(["bank-a", "bank-b"]).client();
+    /// # let lane = |name: &str| Ok::<_, cutout::Mistakes>(cutout::Upstream::builder(name).build(&client)?.lane::<&str>(&[]));
+    /// # let vendors = cutout::Failover::new(lane("bank-a")?, lane("bank-b")?);
+    /// let answered = |_: &Result<u64, &str>| cutout::Outcome::Success; // whatever it says
+    /// let answer = vendors.call_by(answered, |_lane| async { Err::<u64, _>("declined") }).await;
+    /// assert_eq!(answer.unwrap_err().into_failed(), Some("declined"), "sent, so the second is not asked");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Failover::call`].

@@ -21,11 +21,15 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::time::Instant;
 
-/// How many lanes an upstream remembers.
+/// How many lanes an upstream remembers: those of further keys share one bulkhead, budget and local breaker.
+///
+/// ```
+/// assert_eq!(cutout::LANES_MAX, 10_000);
+/// ```
 pub const LANES_MAX: usize = 10_000;
 
 /// A vendor as this process calls it: the breakers of one name, with time-outs, bulkhead, retries and a local breaker around them. Cheap to
-/// clone.
+/// clone. With the store gone all of it works on: the breakers by what is known, the rest needs no store.
 ///
 /// ```
 /// use cutout::{Bulkhead, LocalBreaker, Retries, Upstream, Window};
@@ -45,6 +49,7 @@ pub const LANES_MAX: usize = 10_000;
 ///     .build(&client)?;
 /// let bank = inquiries.lane(&["0001"]); // keep it
 /// assert_eq!(bank.call_idempotent(ask).await?, 7);
+/// assert_eq!((inquiries.name(), bank.breaker().class()), ("bank-charge", Some("inquiry")));
 /// # Ok(())
 /// # }
 /// ```
@@ -179,6 +184,7 @@ impl Upstream {
 /// let charge = || async { Ok::<_, std::io::Error>("charged") };
 /// assert!(one.call(charge).await.is_err());
 /// assert_eq!(two.call(charge).await?, "charged");
+/// assert_eq!(two.breaker().id().as_str(), "bank-charge/0002");
 /// # Ok(())
 /// # }
 /// ```
@@ -240,17 +246,23 @@ impl Lane {
 
     /// [`Lane::call`], with `classify` to tell success from failure.
     ///
-    /// ```no_run
-    /// use cutout::Outcome;
-    /// # #[derive(Debug)] enum BankError { Declined, Down }
-    /// # async fn charge() -> Result<u64, BankError> { Ok(1) }
-    /// # async fn pay(bank: cutout::Lane) {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = cutout::FakeClient::new(["bank"]).client();
+    /// # let bank = cutout::Upstream::builder("bank").build(&client)?.lane::<&str>(&[]);
+    /// use cutout::{CallError, Outcome};
+    /// enum BankError { Declined, Down }
+    /// # async fn charge() -> Result<u64, BankError> { Err(BankError::Declined) }
+    ///
     /// let by_bank = |result: &Result<u64, BankError>| match result {
     ///     Err(BankError::Down) => Outcome::Failure,
-    ///     Ok(_) | Err(BankError::Declined) => Outcome::Success,
+    ///     Ok(_) | Err(BankError::Declined) => Outcome::Success, // counted as one, told as ever
     /// };
-    /// let receipt = bank.call_by(by_bank, charge).await;
-    /// # drop(receipt) }
+    /// let answer = bank.call_by(by_bank, charge).await;
+    /// assert!(matches!(answer, Err(CallError::Failed(BankError::Declined))));
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
@@ -267,6 +279,24 @@ impl Lane {
     /// Calls something that may be done twice: what fails or times out is retried as [`UpstreamBuilder::retries`] allows. A refusal is
     /// not retried; if a retry is refused, the end of the try before it is the answer.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = cutout::FakeClient::new(["bank"]).client();
+    /// use cutout::{Retries, Upstream};
+    ///
+    /// let bank = Upstream::builder("bank").retries(Retries::up_to(2)).build(&client)?.lane::<&str>(&[]);
+    /// let mut tries = 0;
+    /// let balance = bank.call_idempotent(|| {
+    ///     tries += 1;
+    ///     std::future::ready(if tries == 1 { Err("connection reset") } else { Ok(12) })
+    /// });
+    /// assert_eq!(balance.await.unwrap(), 12);
+    /// assert_eq!(tries, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Lane::call`], of the last try made.
     pub async fn call_idempotent<T, E, F>(&self, call: impl FnMut() -> F) -> Result<T, CallError<E>>
@@ -276,7 +306,25 @@ impl Lane {
         self.call_idempotent_by(ByResult, call).await
     }
 
-    /// [`Lane::call_idempotent`], with `classify` to tell success from failure.
+    /// [`Lane::call_idempotent`], with `classify` to tell success from failure. What it calls a success is not retried.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = cutout::FakeClient::new(["bank"]).client();
+    /// # let retries = cutout::Retries::up_to(2);
+    /// # let bank = cutout::Upstream::builder("bank").retries(retries).build(&client)?.lane::<&str>(&[]);
+    /// let answered = |_: &Result<u64, &str>| cutout::Outcome::Success;
+    /// let mut tries = 0;
+    /// let unknown = bank.call_idempotent_by(answered, || {
+    ///     tries += 1;
+    ///     async { Err::<u64, _>("no such account") }
+    /// });
+    /// assert_eq!(unknown.await.unwrap_err().into_failed(), Some("no such account"));
+    /// assert_eq!(tries, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Lane::call_idempotent`].

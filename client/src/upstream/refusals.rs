@@ -15,7 +15,8 @@ use std::time::Duration;
 /// let bank = Upstream::builder("bank").bulkhead(one).build(&client)?.lane::<&str>(&[]);
 /// let inner = bank.clone();
 /// let within = bank.call(|| async move { Ok::<_, ()>(inner.call(|| async { Ok::<(), ()>(()) }).await) }).await;
-/// assert!(matches!(within, Ok(Err(CallError::Overflow(overflow))) if overflow.max_concurrent() == 1));
+/// let Ok(Err(CallError::Overflow(overflow))) = within else { return Err("there was room".into()) };
+/// assert_eq!((overflow.breaker().as_str(), overflow.max_concurrent(), overflow.waited()), ("bank", 1, None));
 /// # Ok(())
 /// # }
 /// ```
@@ -59,7 +60,9 @@ impl Overflow {
 /// let bank = Upstream::builder("bank").local_breaker(rules).build(&client)?.lane::<&str>(&[]);
 /// let fails = || async { Err::<(), _>("no route") };
 /// assert!(matches!(bank.call(fails).await, Err(CallError::Failed("no route"))));
-/// assert!(matches!(bank.call(fails).await, Err(CallError::Tripped(_))), "by this process alone");
+/// let Err(CallError::Tripped(tripped)) = bank.call(fails).await else { return Err("it is closed".into()) };
+/// assert_eq!(tripped.breaker().as_str(), "bank", "whose own state is another thing");
+/// assert!(tripped.retry_after() <= std::time::Duration::from_secs(5));
 /// # Ok(())
 /// # }
 /// ```
@@ -85,6 +88,24 @@ impl Tripped {
 }
 
 /// A fault that a person injects into the breaker's calls ended this one. Nothing was sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fake = cutout::FakeClient::new(["bank"]);
+/// # let bank = cutout::Upstream::builder("bank").build(&fake.client())?.lane::<&str>(&[]);
+/// use cutout::{CallError, FakeFault, Injected};
+/// use std::time::Duration;
+///
+/// fake.inject::<&str>("bank", &[], FakeFault::delay(Duration::from_millis(2)).then_abort())?;
+/// let ended = bank.call(|| async { Ok::<_, ()>("charged") }).await;
+/// let Err(CallError::Injected(injected)) = ended else { return Err("no fault".into()) };
+/// let told: &Injected = &injected;
+/// assert_eq!(told.breaker().as_str(), "bank");
+/// assert!(told.after() >= Duration::from_millis(2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the call to {breaker} was ended by an injected fault after {} ms", after.as_millis())]
 pub struct Injected {
@@ -106,7 +127,7 @@ impl Injected {
     }
 }
 
-/// Which limit ended a call.
+/// Which limit ended a call; see [`TimedOut`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timeout {
@@ -117,6 +138,23 @@ pub enum Timeout {
 }
 
 /// No answer in time. Whether the vendor did its work is not known.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank"]).client();
+/// use cutout::{CallError, TimedOut, Timeout, Upstream};
+/// use std::time::Duration;
+///
+/// let bank = Upstream::builder("bank").try_timeout(Duration::from_millis(5)).build(&client)?.lane::<&str>(&[]);
+/// let hangs = || std::future::pending::<Result<(), ()>>();
+/// let Err(CallError::TimedOut(timed_out)) = bank.call(hangs).await else { return Err("an answer".into()) };
+/// let told: &TimedOut = &timed_out;
+/// assert_eq!((told.breaker().as_str(), told.timeout()), ("bank", Timeout::Try));
+/// assert_eq!(told.after(), Duration::from_millis(5));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the call to {breaker} had no answer within {} ms", after.as_millis())]
 pub struct TimedOut {

@@ -15,11 +15,23 @@ const JITTER: f64 = 1.0;
 /// Retries of calls that failed or timed out. Never of a refusal, and never of a call that is not known to be idempotent.
 ///
 /// ```
-/// use cutout::Retries;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cutout::{Retries, Upstream};
 /// use std::time::Duration;
 ///
-/// let retries = Retries::up_to(2).budget(20, 1).backoff(Duration::from_millis(50), Duration::from_secs(1));
-/// # let _ = retries;
+/// # let client = cutout::FakeClient::new(["bank"]).client();
+/// let retries = Retries::up_to(2).budget(20, 1).backoff(Duration::from_millis(1), Duration::from_millis(4));
+/// let bank = Upstream::builder("bank").retries(retries).build(&client)?.lane::<&str>(&[]);
+/// let mut tries = 0;
+/// let answer = bank.call_idempotent(|| {
+///     tries += 1;
+///     async { Err::<(), _>("no route") }
+/// });
+/// assert_eq!(answer.await.unwrap_err().into_failed(), Some("no route"));
+/// assert_eq!(tries, 3, "the first and two more: the budget had room");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries {

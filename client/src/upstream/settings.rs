@@ -13,14 +13,34 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// How long a whole call may take unless told otherwise.
+///
+/// ```
+/// assert_eq!(cutout::REQUEST_TIMEOUT.as_secs(), 10);
+/// ```
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting may take unless told otherwise.
+///
+/// ```
+/// assert_eq!(cutout::CONNECT_TIMEOUT.as_secs(), 2);
+/// ```
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer's body may be silent unless told otherwise.
+///
+/// ```
+/// assert_eq!(cutout::IDLE_TIMEOUT.as_secs(), 5);
+/// ```
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept unless told otherwise: below the minute after which many load balancers drop it.
+///
+/// ```
+/// assert_eq!(cutout::POOL_IDLE_TIMEOUT.as_secs(), 50);
+/// ```
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The longest of any of these times.
+///
+/// ```
+/// assert_eq!(cutout::TIMEOUT_MAX.as_secs(), 3_600);
+/// ```
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// The most retries of one call.
@@ -56,7 +76,33 @@ pub(crate) struct Settings {
     pub(crate) local: Option<LocalBreaker>,
 }
 
-/// Settings of an [`Upstream`].
+/// Settings of an [`Upstream`]. All have defaults, and all mistakes are told at once, by [`UpstreamBuilder::build`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank-charge"]).client();
+/// use cutout::{Bulkhead, LocalBreaker, Retries, Upstream, UpstreamBuilder, Window};
+/// use std::time::Duration;
+///
+/// let settings: UpstreamBuilder = Upstream::builder("bank-charge")
+///     .class("charge")
+///     .key_tags(["bank_code"]) // metrics by bank
+///     .request_timeout(Duration::from_secs(4)) // of the whole call
+///     .try_timeout(Duration::from_secs(2))
+///     .connect_timeout(Duration::from_millis(500))
+///     .idle_timeout(Duration::from_secs(1))
+///     .pool_idle_timeout(Duration::from_secs(30))
+///     .bulkhead(Bulkhead { max_concurrent: 50, max_waiting: 10 })
+///     .retries(Retries::up_to(2))
+///     .local_breaker(LocalBreaker::over(Window::Calls(100)).failure_percent(50));
+/// assert_eq!(settings.clone().build(&client)?.name(), "bank-charge");
+///
+/// let unbound = settings.without_bulkhead().try_timeout(Duration::from_secs(5));
+/// let told = unbound.build(&client).unwrap_err().to_string();
+/// assert!(told.ends_with("try_timeout: 5s is longer than the whole request's 4s"), "{told}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "call build()"]
 pub struct UpstreamBuilder(Settings);

@@ -114,7 +114,8 @@ impl Signal {
             self.decided = Some(seen.clone());
             self.refreshed_ms = now_ms;
         }
-        if self.missing_since_ms.is_some_and(|missing_ms| seen.as_of_ms > missing_ms) {
+        // Of the same second: shown. So it is in either order.
+        if self.missing_since_ms.is_some_and(|missing_ms| seen.as_of_ms >= missing_ms) {
             (self.missing_since_ms, self.vanished) = (None, false);
         }
     }

@@ -5,8 +5,10 @@ use crate::flag::{Flag, Next};
 use crate::hint::{HINT_AGE_LIMIT_MS, HINT_HOLD_MS};
 use proptest::prelude::*;
 
+mod bounds;
 mod faults;
 mod people;
+mod shown;
 mod stale;
 mod together;
 

@@ -8,6 +8,18 @@ if found ~= 'stream' and found ~= 'none' then
 end
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
 if not made.err then
+    -- How many entries stand before its beginning, so that what is lost can be counted. Redis before 7 does not keep that.
+    local stream = {}
+    local told = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #told, 2 do
+        stream[told[i]] = told[i + 1]
+    end
+    if stream['entries-added'] then
+        local from_end = ARGV[2] == '$'
+        local before = from_end and stream['entries-added'] or stream['entries-added'] - stream.length
+        local at = from_end and stream['last-generated-id'] or ARGV[2]
+        redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', before)
+    end
     return 1
 end
 if not string.find(made.err, 'BUSYGROUP', 1, true) then

@@ -1,7 +1,8 @@
 //! Groups of readers of the audit stream: each entry goes to one of them, and to another one if that one is gone.
 //!
 //! What was handed out stays with its reader until he says that he is done; who has not kept it for a while has died. An entry that
-//! cannot be read is done at once, since nobody of this version could ever finish it.
+//! cannot be read is done at once, since nobody of this version could ever finish it. What the stream let go is counted: what was handed
+//! out and never finished, and what no reader came to.
 
 use super::RedisStore;
 use super::errors::store_error;
@@ -54,7 +55,10 @@ impl RedisStore {
         let (answer,): (StreamAutoClaimReply,) = self.ask("taking over audit entries", pipeline).await?;
         let trimmed = answer.deleted_ids.len();
         let entry = self.readable(group, answer.claimed.into_iter().next()).await?;
-        Ok(TakenOver { entry, trimmed })
+        let mut script = self.unread.prepare_invoke();
+        script.key(&self.keys.audit).arg(group);
+        let unread = self.run("counting lost audit entries", &script).await?;
+        Ok(TakenOver { entry, trimmed, unread })
     }
 
     pub(super) async fn keep_for(&self, group: &str, reader: &str, id: AuditId) -> Result<(), StoreError> {

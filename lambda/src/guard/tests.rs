@@ -199,3 +199,22 @@ fn without_cidrs_only_public_addresses_pass_and_the_edges_of_each_range_are_righ
         assert!(public(addr), "{addr}");
     }
 }
+
+#[test]
+fn a_url_a_name_and_a_label_may_be_as_long_as_they_may_be_and_no_longer() {
+    let any = guard(&["*"], &[], false);
+    let url = |len: usize| format!("https://a.example/{}", "x".repeat(len - "https://a.example/".len()));
+    assert!(any.check(&url(URL_LEN_MAX)).is_ok());
+    assert_eq!(any.check(&url(URL_LEN_MAX + 1)), Err(Refused::Length { len: URL_LEN_MAX + 1 }));
+    let label = |len: usize| "a".repeat(len);
+    let of_labels = |last: usize| format!("{0}.{0}.{0}.{1}", label(63), label(last));
+    for (host, is_one) in [
+        (label(63), true),
+        (label(64), false),
+        (of_labels(61), true), // 253 bytes
+        (of_labels(62), false),
+    ] {
+        assert_eq!(any.check(&format!("https://{host}/")).is_ok(), is_one, "{} bytes", host.len());
+        assert_eq!(host.parse::<AllowedHost>().is_ok(), is_one, "{} bytes", host.len());
+    }
+}

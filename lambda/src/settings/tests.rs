@@ -34,6 +34,16 @@ fn what_must_be_set_is_enough() {
 }
 
 #[test]
+fn a_told_default_is_the_default() {
+    let without = format!("{:?}", read(&[]).unwrap());
+    let told = VARIABLES.iter().filter_map(|variable| Some((variable.name, variable.default_value()?)));
+    for (name, default) in told.clone() {
+        assert_eq!(format!("{:?}", read(&[(name, default)]).unwrap()), without, "{name}");
+    }
+    assert!(told.count() > 3);
+}
+
+#[test]
 fn everything_can_be_set() {
     let settings = read(&[
         (DD_SITE, "datadoghq.eu"),

@@ -87,6 +87,12 @@ fn may_answer(operation: &mut Operation, answers: &[(&str, &str)]) {
     }
 }
 
+/// The description as JSON: what `/v1/openapi.json` answers.
+#[must_use]
+pub fn description() -> serde_json::Value {
+    serde_json::to_value(Document::openapi()).unwrap_or_default()
+}
+
 /// Shows this description.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "service",
     responses((status = 200, description = "The description (OpenAPI 3.1)", body = serde_json::Value)))]

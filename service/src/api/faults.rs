@@ -8,9 +8,10 @@ use super::operator::Decider;
 use super::orders::{IfMatch, Until, WhyQuery, decided};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Asked, Body, Named};
+use crate::operators::Operator;
 use axum::extract::State;
 use axum::response::Response;
-use cutout_core::{Act, Fault, Mark};
+use cutout_core::{Act, BreakerId, Fault, Mark};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -24,18 +25,18 @@ pub(crate) struct FaultBody {
     /// The share of calls that end unsent, parts per million: half of them at the most, and all only with a header.
     #[serde(default)]
     #[schema(maximum = 1_000_000, example = 100_000)]
-    abort_ppm: u32,
+    pub(crate) abort_ppm: u32,
     /// The share of calls that wait before they are sent, parts per million: half of them at the most, and all only with a header.
     #[serde(default)]
     #[schema(maximum = 1_000_000)]
-    delay_ppm: u32,
+    pub(crate) delay_ppm: u32,
     /// How long they wait, milliseconds.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 30_000)]
-    delay_ms: i64,
+    pub(crate) delay_ms: i64,
     /// Only HTTP requests that bear this header; null: any call.
     #[serde(default)]
-    header: Option<HeaderView>,
+    pub(crate) header: Option<HeaderView>,
     /// Why: it stands in the history.
     #[schema(
         min_length = 1,
@@ -43,10 +44,10 @@ pub(crate) struct FaultBody {
         pattern = "\\S",
         example = "a drill: does the till fall back?"
     )]
-    why: String,
+    pub(crate) why: String,
     /// When it ends: a time (RFC 3339), or how long from now (`90s`, `30m`); one hour from now at the latest.
     #[schema(example = "10m")]
-    until: String,
+    pub(crate) until: String,
 }
 
 /// Injects a fault into the calls that the breaker admits, in the place of the one before.
@@ -62,8 +63,19 @@ pub(crate) async fn inject(
     headers: HeaderMap,
     Body(body): Body<FaultBody>,
 ) -> Result<Response, Problem> {
+    injected(&api, &id, &headers, operator, body).await
+}
+
+/// Injects a fault into the calls of a declared breaker, and shows the breaker as it is then.
+pub(crate) async fn injected(
+    api: &Api,
+    id: &BreakerId,
+    headers: &HeaderMap,
+    operator: Operator,
+    body: FaultBody,
+) -> Result<Response, Problem> {
     let until = Until::parse(&body.until)?;
-    api.declaration(&id)?;
+    api.declaration(id)?;
     let now_ms = api.store().read(&[], None).await?.now_ms;
     let until_ms = until.at_ms(now_ms);
     let until_ms =
@@ -71,7 +83,7 @@ pub(crate) async fn inject(
     let only = body.header.map(|header| Mark { name: header.name.to_lowercase(), value: header.value });
     let FaultBody { abort_ppm, delay_ppm, delay_ms, .. } = body;
     let fault = Fault { since_ms: now_ms, until_ms, abort_ppm, delay_ppm, delay_ms, only };
-    decided(&api, &id, &headers, operator, body.why, Act::Inject(fault)).await
+    decided(api, id, headers, operator, body.why, Act::Inject(fault)).await
 }
 
 /// Ends a fault, whoever has set it.

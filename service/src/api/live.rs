@@ -66,6 +66,7 @@ pub(crate) async fn changes(
     api.scope()?;
     let board = api.board();
     let (changed, closing) = (board.watch(), api.shared.closing.subscribe());
+    api.shared.pause_asked.notify_one();
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let seen = last.and_then(|id| seen(board, id));
     let ends = Instant::now() + lasts(&operator, Timestamp::now());

@@ -221,3 +221,30 @@ fn each_breakers_line_is_known() {
     assert_eq!(lines(WHOLE), BTreeMap::from([("bank-charge".to_owned(), 5), ("cards".to_owned(), 25)]));
     assert!(lines("[[breaker]]\nkey = [").is_empty());
 }
+
+/// The annotated file in docs/settings.md.
+fn told() -> String {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, part) = page.split_once("## The breakers' file\n\n```toml\n").expect("a file is shown");
+    part.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_reference_shows_every_setting_and_what_it_is_by_default() {
+    let told = told();
+    for setting in SETTINGS {
+        let is_shown = |line: &str| line.split(['=', ' ']).next() == Some(setting);
+        assert_eq!(told.lines().filter(|line| is_shown(line)).count(), 1, "{setting}");
+    }
+    // What is shown for these is no default.
+    let examples = ["revision", "where", "refuse"];
+    let defaults = |line: &&str| !examples.iter().any(|example| line.starts_with(example));
+    let shown: Vec<&str> = told.lines().filter(defaults).collect();
+    let needed = ["[[breaker]]", "name", "key", "monitors"];
+    let bare: Vec<&str> =
+        shown.iter().copied().filter(|line| needed.iter().any(|word| line.starts_with(word))).collect();
+    assert!(bare.len() + 10 < shown.len(), "{bare:?}");
+    let read = |lines: &[&str]| parse("shown", &lines.join("\n")).unwrap().declarations;
+    assert_eq!(read(&shown), read(&bare));
+}

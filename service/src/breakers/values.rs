@@ -2,7 +2,7 @@
 //!
 //! Every reader here notes what is wrong and returns nothing, so that the walk goes on and finds the next mistake.
 
-use crate::nearest;
+use crate::{nearest, share};
 use cutout_core::Problems;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -126,20 +126,14 @@ impl<'a> Mistakes<'a> {
     /// A share such as `1%` or `0.5%`, in parts per million.
     pub(super) fn percent(&mut self, value: &Value<'_>, setting: &str) -> Option<u32> {
         let text = self.text(value, setting)?;
-        let number = text
-            .strip_suffix('%')
-            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
-        let percent = number.and_then(|number| number.parse::<f64>().ok());
-        let Some(percent) = percent.filter(|percent| (0.0..=100.0).contains(percent)) else {
+        let share_ppm = share::parse_ppm(text);
+        if share_ppm.is_none() {
             self.note(
                 value.span().start,
                 format!("{setting} is from 0% to 100%, such as 1% or 0.5%, not {text:?}"),
             );
-            return None;
-        };
-        // At most 1,000,000 and not negative, as was just checked.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Some((percent * 10_000.0).round() as u32)
+        }
+        share_ppm
     }
 
     /// A list of numbers of Datadog's objects: integers from 1.

@@ -8,11 +8,13 @@ use super::fields::{FORM_TOKEN, Fields};
 use super::layout::{Html, Part, page};
 use super::view::{View, breaker_path, moment};
 use super::{Site, Visitor, breaker};
-use crate::api::model::{BreakerDetail, ForcedName, HeldName, time};
+use crate::api::faults::{FaultBody, injected};
+use crate::api::model::{BreakerDetail, ForcedName, HeaderView, HeldName, time};
 use crate::api::orders::{decided, forcing, paused, resumed};
 use crate::api::problem::Problem;
 use crate::api::{ID_MAX_BYTES, Named};
 use crate::order::pause_version;
+use crate::{duration, share};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use cutout_core::{Act, BreakerId, Pause};
@@ -26,6 +28,8 @@ const WHY_MAX_CHARS: &str = "500";
 const ENDS: [&str; 6] = ["15m", "30m", "1h", "4h", "12h", "never"];
 /// The end that is offered first.
 const END_FIRST: &str = "1h";
+/// The ends of a fault that are offered, the first of them first: it lasts an hour at the most, and never for ever.
+const FAULT_ENDS: [&str; 3] = ["15m", "30m", "1h"];
 
 /// A decision that was not carried out, and what was sent for it.
 pub(crate) struct Failed {
@@ -64,6 +68,7 @@ fn done(fields: &Fields) -> &'static str {
         "force" => "closed",
         "clear" => "clear",
         "release" => "release",
+        "inject" => "inject",
         _ => "end-fault",
     }
 }
@@ -82,10 +87,42 @@ async fn carry_out(site: &Site, visitor: &Visitor, id: &BreakerId, fields: &Fiel
         "clear" => Act::Clear,
         "release" => Act::Release,
         "end-fault" => Act::EndFault,
+        "inject" => {
+            let fault = fault(fields)?;
+            return injected(&site.api, id, &seen(fields), operator, fault).await.map(|_| ());
+        }
         _ => return Err(Problem::bad_request("the form does not say what to do")),
     };
     let why = fields.get("why").to_owned();
     decided(&site.api, id, &seen(fields), operator, why, act).await.map(|_| ())
+}
+
+/// The fault that a form describes. What is left empty is none.
+fn fault(fields: &Fields) -> Result<FaultBody, Problem> {
+    let wrong = |what: &str| Problem::unprocessable(format!("{what} is a share such as 10%"));
+    let share = |name: &str, what: &str| match fields.get(name).trim() {
+        "" => Ok(0),
+        text => share::parse_ppm(text).ok_or_else(|| wrong(what)),
+    };
+    let delay_ms = match fields.get("delay").trim() {
+        "" => 0,
+        text => duration::parse_ms(text).map_err(|error| Problem::unprocessable(error.to_string()))?,
+    };
+    let header = match (fields.get("header").trim(), fields.get("header-value")) {
+        ("", "") => None,
+        ("", _) => return Err(Problem::unprocessable("a header's value has a header's name before it")),
+        (name, value) => {
+            Some(HeaderView { name: name.to_owned(), value: (!value.is_empty()).then(|| value.to_owned()) })
+        }
+    };
+    Ok(FaultBody {
+        abort_ppm: share("abort", "what ends unsent")?,
+        delay_ppm: share("delay-share", "what waits")?,
+        delay_ms,
+        header,
+        why: fields.get("why").to_owned(),
+        until: end(fields).to_owned(),
+    })
 }
 
 /// Who may decide.
@@ -146,8 +183,13 @@ pub(crate) fn forms(
                 }
             }
         }
-        (ends(view, "force", typed("force", "until"), typed("force", "until-typed")))
+        (ends(view, "force", &ENDS, END_FIRST, [typed("force", "until"), typed("force", "until-typed")]))
     };
+    // Anybody may end a fault; only replacing somebody else's is told.
+    let is_others = known.is_some_and(|known| {
+        known.fault_by.as_ref().is_some_and(|fault| fault.by != view.visitor.operator.name)
+    });
+    let fault_version = known.filter(|_| is_others).map(|known| &*known.summary.version);
     let is_held = known.is_some_and(|known| known.held == Some(HeldName::MaxOpen));
     let has_fault = known.is_some_and(|known| known.fault_by.is_some());
     html! {
@@ -159,8 +201,35 @@ pub(crate) fn forms(
                 @if is_held { (form("release", texts.release, version, &html! { p.quiet { (texts.release_means) } }, texts.release)) }
                 @if has_fault { (form("end-fault", texts.end_fault, None, &html! {}, texts.end_fault)) }
                 (form("force", texts.force, version, &force, texts.force))
+                (form("inject", texts.inject, fault_version, &fault_fields(view, &typed), texts.inject))
             }
         }
+    }
+}
+
+/// The fields that describe a fault.
+fn fault_fields<'a>(view: &View<'_>, typed: &impl Fn(&str, &str) -> &'a str) -> Markup {
+    let texts = view.texts();
+    let typed = |field: &str| typed("inject", field);
+    let [first, ..] = FAULT_ENDS;
+    html! {
+        p.quiet { (texts.inject_means) }
+        div.ends {
+            @for (name, label, example) in [
+                ("abort", texts.fault_abort, "10%"),
+                ("delay-share", texts.fault_delay_share, "10%"),
+                ("delay", texts.fault_delay, "300ms"),
+                ("header", texts.fault_header, "x-drill"),
+                ("header-value", texts.fault_header_value, ""),
+            ] {
+                div {
+                    label for={ "inject-" (name) } { (label) }
+                    input name=(name) id={ "inject-" (name) } value=(typed(name)) placeholder=(example)
+                        autocomplete="off" spellcheck="false";
+                }
+            }
+        }
+        (ends(view, "inject", &FAULT_ENDS, first, [typed("until"), typed("until-typed")]))
     }
 }
 
@@ -173,15 +242,15 @@ fn reason(view: &View<'_>, act: &str, typed: &str) -> Markup {
 }
 
 /// The fields for an end.
-fn ends(view: &View<'_>, act: &str, chosen: &str, typed: &str) -> Markup {
+fn ends(view: &View<'_>, act: &str, offered: &[&str], first: &str, [chosen, typed]: [&str; 2]) -> Markup {
     let texts = view.texts();
-    let chosen = if ENDS.contains(&chosen) { chosen } else { END_FIRST };
+    let chosen = if offered.contains(&chosen) { chosen } else { first };
     html! {
         div.ends {
             div {
                 label for={ (act) "-until" } { (texts.ends_after) }
                 select name="until" id={ (act) "-until" } {
-                    @for end in ENDS { option value=(end) selected[end == chosen] { (texts.end(end)) } }
+                    @for &end in offered { option value=(end) selected[end == chosen] { (texts.end(end)) } }
                 }
             }
             div {
@@ -268,7 +337,7 @@ fn pause_forms(view: &View<'_>, pause: Option<&Pause>, failed: Option<&Failed>) 
         @if let Some(others) = others { p { (texts.replaces) " " strong { (others.by) } "." } }
         div.acts {
             @if pause.is_some() { (form("resume", texts.resume, &html! {})) }
-            (form("pause", texts.pause_scope, &ends(view, "pause", typed("until"), typed("until-typed"))))
+            (form("pause", texts.pause_scope, &ends(view, "pause", &ENDS, END_FIRST, [typed("until"), typed("until-typed")])))
         }
     }
 }

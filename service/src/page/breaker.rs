@@ -116,6 +116,9 @@ fn state(view: &View<'_>, known: &BreakerDetail) -> Markup {
                     strong { (texts.fault_by) " " (by.by) } ": " q { (by.why) } ". "
                     (super::view::percent(fault.abort_ppm)) " " (texts.aborted) ", "
                     (super::view::percent(fault.delay_ppm)) " " (texts.delayed_by) " " (duration(fault.delay_ms)) ", "
+                    @if let Some(header) = &fault.header {
+                        (texts.fault_only) " " code { (header.name) @if let Some(value) = &header.value { ": " (value) } } ", "
+                    }
                     (view.until(Some(fault.until)))
                 }
             }

@@ -41,6 +41,38 @@ fn what_is_not_set_has_its_default_and_what_is_set_arrives() {
 }
 
 #[test]
+fn a_told_default_is_the_default() {
+    // What only matters to operators is read with one.
+    let hash = "0".repeat(64);
+    let operators = format!("ann:{hash}:viewer");
+    let mut without: Vec<(&str, &str)> = good();
+    without.push((OPERATORS, &operators));
+    // The store is opened anew each time, and says nothing of its settings.
+    let shown = |settings: &Settings| {
+        let Settings { listen, operators, metrics_listen, drain, .. } = settings;
+        format!("{listen:?} {operators:?} {metrics_listen:?} {drain:?}")
+    };
+    let expected = shown(&read(&without).unwrap());
+    let mut tried = 0;
+    for variable in VARIABLES {
+        let Some(default) = variable.default_value() else { continue };
+        let mut with = without.clone();
+        with.push((variable.name, default));
+        assert_eq!(shown(&read(&with).unwrap()), expected, "{variable}");
+        tried += 1;
+    }
+    assert!(tried > 4, "only {tried} defaults were tried");
+    assert_eq!(variables_default(SCOPE), Some(SCOPE_DEFAULT));
+    let kept = AuditKept::default();
+    assert_eq!(variables_default(AUDIT_ENTRIES), Some(&*kept.entries.to_string()));
+    assert_eq!(variables_default(AUDIT_AGE).and_then(|age| duration::parse_ms(age).ok()), Some(kept.age_ms));
+}
+
+fn variables_default(name: &str) -> Option<&'static str> {
+    VARIABLES.iter().find(|variable| variable.name == name)?.default_value()
+}
+
+#[test]
 fn every_mistake_is_told_at_once_those_of_the_file_too() {
     let told = mistakes(&[
         (LISTEN, "localhost:8080"),

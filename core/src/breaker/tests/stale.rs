@@ -1,6 +1,8 @@
 //! Signals that no report confirms, and what of a confirmation is worth a write.
 
+use super::people::force;
 use super::*;
+use crate::flag::Forced;
 
 const MAX_AGE_MS: i64 = 300_000;
 
@@ -81,4 +83,34 @@ fn that_reports_go_on_saying_the_same_is_worth_a_write_now_and_then() {
     let mut next = stored.clone();
     next.apply(&policy, &report(MONITOR, unknown_change(2)), None, T0 + 2_000);
     assert!(next.is_worth_writing(&stored, &policy), "it is ordered by its reading alone");
+}
+
+#[test]
+fn a_flag_tells_when_it_goes_stale_only_where_a_signal_opens_it() {
+    for on_stale in [OnStale::HalfOpen, OnStale::Hold, OnStale::Close] {
+        let policy = aging(on_stale);
+        let alert = report(MONITOR, seen("Alert", 0, 1));
+        let stale_ms = Some(T0 + 2_000 + MAX_AGE_MS);
+        let mut breaker = after(&policy, &[(2, alert.clone())]);
+        assert_eq!(breaker.flag(&policy, None).stale_at_ms, stale_ms, "{on_stale:?}");
+        breaker.obey(&policy, &force(Forced::Open, None), None, T0 + 3_000);
+        assert_eq!(breaker.flag(&policy, None).stale_at_ms, None, "{on_stale:?}: a person opens it");
+        breaker.obey(&policy, &force(Forced::Closed, Some(100)), None, T0 + 4_000);
+        let flag = breaker.flag(&policy, None);
+        assert_eq!(flag.next, Some(Next { at_ms: T0 + 100_000, state: State::Open }), "{on_stale:?}");
+        assert_eq!(flag.stale_at_ms, stale_ms, "{on_stale:?}: of what opens it then");
+
+        let paused = Some(Hold::Paused);
+        let mut held = Breaker::new(T0);
+        held.apply(&policy, &alert, paused, T0 + 2_000);
+        assert_eq!(held.flag(&policy, paused).stale_at_ms, None, "{on_stale:?}: it is closed");
+    }
+}
+
+#[test]
+fn a_flag_tells_the_first_change_and_not_the_one_after_it() {
+    let mut breaker = after(&policy(), &[(11, hint(10, NotifiedTransition::Alert, None))]);
+    breaker.obey(&policy(), &force(Forced::Closed, Some(100)), None, T0 + 12_000);
+    let opens = Some(Next { at_ms: T0 + 100_000, state: State::Open });
+    assert_eq!(breaker.flag(&policy(), None).next, opens, "and later the hint lapses");
 }

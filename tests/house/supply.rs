@@ -1,0 +1,78 @@
+//! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise.
+//! Licences, bans and unused ones are `tests/audit`.
+
+use crate::root;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Crates whose default features stay on, and why. A default of `std` alone needs no word. None so far.
+const ARGUED: [(&str, &str); 0] = [];
+
+/// What cargo knows of all packages, as the lock file has them.
+fn packages() -> Vec<Value> {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be asked");
+    assert!(cargo.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&cargo.stderr));
+    let mut metadata: Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    serde_json::from_value(metadata["packages"].take()).unwrap()
+}
+
+/// Ours have no source.
+fn is_ours(package: &Value) -> bool {
+    package["source"].is_null()
+}
+
+/// The crates whose default features a room of ours turns on, with those defaults that are more than `std`.
+fn defaults_on(packages: &[Value]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let asked = packages.iter().filter(|package| is_ours(package)).flat_map(|package| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        dependencies.filter(|dependency| dependency["uses_default_features"] == true)
+    });
+    let asked: BTreeSet<&str> = asked.map(|dependency| dependency["name"].as_str().unwrap()).collect();
+    let mut on = BTreeMap::new();
+    for package in packages.iter().filter(|package| !is_ours(package)) {
+        let (name, default) = (package["name"].as_str().unwrap(), &package["features"]["default"]);
+        let default = default.as_array().into_iter().flatten().map(|feature| feature.as_str().unwrap());
+        let more: BTreeSet<&str> = default.filter(|feature| *feature != "std").collect();
+        if asked.contains(name) && !more.is_empty() {
+            on.insert(name, more);
+        }
+    }
+    on
+}
+
+#[test]
+fn no_feature_is_on_by_default_unless_argued_for() {
+    let packages = packages();
+    let on = defaults_on(&packages);
+    for (name, features) in &on {
+        assert!(
+            ARGUED.iter().any(|(argued, _)| argued == name),
+            "{name}: {features:?} are on by default: default-features = false, or say in ARGUED why"
+        );
+    }
+    for (name, _) in ARGUED {
+        assert!(on.contains_key(name), "{name} is argued for in vain");
+    }
+}
+
+#[test]
+fn no_dependency_asks_for_a_newer_rust_than_is_promised() {
+    let packages = packages();
+    let version = |package: &Value| -> Option<Vec<u32>> {
+        package["rust_version"]
+            .as_str()
+            .map(|text| text.split('.').map(|part| part.parse().unwrap()).collect())
+    };
+    let promised: BTreeSet<_> = packages.iter().filter(|package| is_ours(package)).map(version).collect();
+    let [Some(promised)] = &Vec::from_iter(promised)[..] else { panic!("one rust-version for all rooms") };
+    assert!(packages.iter().filter(|package| version(package).is_some()).count() > 100);
+    for package in &packages {
+        let asked = version(package).unwrap_or_default();
+        assert!(asked <= [&promised[..], &[u32::MAX]].concat(), "{} asks for {asked:?}", package["name"]);
+    }
+}
