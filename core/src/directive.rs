@@ -51,10 +51,11 @@ fn url_in(rest: &str) -> String {
     }
 }
 
-/// `url` of `[text](url)`, whose text may hold blanks.
+/// `url` of `[text](url)`, whose text may hold blanks. The URL ends at a blank: a title may follow, or the link is never closed.
 fn markdown_link_target(text: &str) -> Option<&str> {
     let (_, target) = text.strip_prefix('[')?.split_once("](")?;
-    Some(target.split_once(')').map_or(target, |(url, _)| url))
+    let inside = target.split_once(')').map_or(target, |(inside, _)| inside);
+    Some(inside.split_whitespace().next().unwrap_or_default())
 }
 
 /// Takes off what a sentence or a markup puts around a URL.
@@ -122,6 +123,9 @@ mod tests {
             format!("circuit-breaker-callback: &lt;{URL}&gt;"),
             format!("circuit-breaker-callback: [{URL}]({URL}) @sns-topic"),
             format!("circuit-breaker-callback: [call us back]({URL})"),
+            format!("circuit-breaker-callback: [call us back]({URL} \"a title\")"),
+            format!("circuit-breaker-callback: [never closed]({URL} @sns-topic"),
+            format!("circuit-breaker-callback: [never closed]({URL}\r"),
             format!("**circuit-breaker-callback:** `{URL}`."),
             format!("(circuit-breaker-callback: {URL})"),
             format!("銀行\r\ncircuit-breaker-callback: {URL}\r\n@sns-topic"),
