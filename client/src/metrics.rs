@@ -6,6 +6,13 @@
 use cutout_core::reference::{Kind, Metric};
 
 /// What is counted of the client itself, in the order of the reference.
+///
+/// ```
+/// // What a dashboard or an exporter's allow-list is made of.
+/// let names: Vec<&str> = cutout::metrics::METRICS.iter().map(|metric| metric.name).collect();
+/// assert!(names.contains(&"cutout_client_store_age_seconds"));
+/// assert!(names.iter().all(|name| name.starts_with("cutout_client_")));
+/// ```
 pub const METRICS: [Metric; 6] = [
     Metric {
         name: "cutout_client_would_refuse_total",
@@ -46,6 +53,13 @@ pub const METRICS: [Metric; 6] = [
 ];
 
 /// What is counted of calls, in the order of the reference.
+///
+/// ```
+/// use cutout::metrics::CALL_METRICS;
+///
+/// let latency = CALL_METRICS.iter().find(|metric| metric.name == "cutout_client_call_seconds");
+/// assert!(latency.is_some_and(|metric| metric.labels.contains("`timeout`")));
+/// ```
 pub const CALL_METRICS: [Metric; 12] = [
     Metric {
         name: "cutout_client_calls_total",

@@ -3,6 +3,7 @@
 //!
 //! The two take turns in rounds of some milliseconds, so that what else the machine does meets both; the median of the rounds' ratios counts. The server
 //! runs in a thread of its own. Beside requests per second stands the processor time of the client's own thread, which a busy machine disturbs less.
+//! Twice: four requests at a time on one thread, where nothing but work counts, and one at a time on the runtime that `#[tokio::main]` makes.
 //! Prints also what the plain doors cost without a network. Left out: TLS, which is the same for both.
 
 // A figure that cannot be had ends the bench, and says so.
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 const PAIRS: [usize; 2] = [250, 60];
 /// Requests of one round.
 const REQUESTS: u32 = 400;
-/// How many are under way at once.
-const LANES: u32 = 4;
+/// How many are under way at once where one thread has as much to do as it can.
+const MANY: u32 = 4;
 /// Calls of one round without a network: so few that hardly any round is interrupted.
 const CALLS: u32 = 2_000;
 const ROUNDS: usize = 501;
@@ -30,10 +31,10 @@ fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = serve();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        requests(&url).await;
-        calls().await;
-    });
+    runtime.block_on(requests(&url, MANY));
+    let threads = tokio::runtime::Runtime::new().expect("a runtime of several threads");
+    threads.block_on(requests(&url, 1));
+    runtime.block_on(calls());
 }
 
 /// A server in a thread of its own. Yields its URL.
@@ -70,7 +71,7 @@ fn upstream() -> Upstream {
         .expect("an upstream")
 }
 
-async fn requests(url: &str) {
+async fn requests(url: &str, lanes: u32) {
     let upstream = upstream();
     let plain = || cutout::reqwest::client_builder(&upstream).no_proxy().build().expect("a client");
     let by_header = |asked: &cutout::reqwest::Outgoing| {
@@ -80,19 +81,30 @@ async fn requests(url: &str) {
     let whole = cutout::reqwest::protect(&upstream).key(by_header);
     let once = whole.clone().retry_with(|_| None);
     let many = PAIRS[usize::from(short())];
-    println!("a GET on loopback, {LANES} at a time, {many} pairs of rounds of {REQUESTS} for each line");
+    let (runtime, name) = if lanes == MANY {
+        ("one thread", "stack")
+    } else {
+        ("the runtime of #[tokio::main]", "stack.one_at_a_time")
+    };
+    println!(
+        "a GET on loopback, {lanes} at a time on {runtime}, {many} pairs of rounds of {REQUESTS} for each line"
+    );
+    let to = (url, lanes);
     println!("{:<34} {:>12} {:>12} {:>8} {:>22}", "", "bare, 1/s", "with it, 1/s", "cost", "processor time");
     let untimed = reqwest::Client::builder().no_proxy().build().expect("a client");
-    pairs("bare again", &plain(), &plain(), url).await;
-    pairs("bare without any time-out", &plain(), &untimed, url).await;
+    pairs("bare again", &plain(), &plain(), to).await;
+    pairs("bare without any time-out", &plain(), &untimed, to).await;
     let empty = ClientBuilder::new(plain()).build();
-    pairs("reqwest-middleware, none in it", &plain(), &empty, url).await;
-    pairs("the stack, no copy for retries", &plain(), &ClientBuilder::new(plain()).with(once).build(), url)
+    pairs("reqwest-middleware, none in it", &plain(), &empty, to).await;
+    pairs("the stack, no copy for retries", &plain(), &ClientBuilder::new(plain()).with(once).build(), to)
         .await;
     let whole = ClientBuilder::new(plain()).with(whole).build();
-    let (cost, more_us) = pairs("the whole stack", &plain(), &whole, url).await;
-    figure("stack.cost", cost, "%");
-    figure("stack.processor", more_us, "us");
+    let (cost, more_us) = pairs("the whole stack", &plain(), &whole, to).await;
+    figure(&format!("{name}.cost"), cost, "%");
+    // Of one thread alone the processor is told.
+    if lanes == MANY {
+        figure(&format!("{name}.processor"), more_us, "us");
+    }
     println!("cost: median of the pairs' ratios; <= 5 % is wanted of the whole stack\n");
 }
 
@@ -124,15 +136,15 @@ struct Took {
 }
 
 /// Yields what it costs of the requests per second, per cent, and of the processor's time, microseconds a request.
-async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, url: &str) -> (f64, f64) {
+async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, to: (&str, u32)) -> (f64, f64) {
     let mut all = Vec::new();
     for pair in 0..=PAIRS[usize::from(short())] {
         // Each is the first one in every other pair.
-        let first = if pair % 2 == 0 { Some(round(bare, url).await) } else { None };
-        let with = round(with, url).await;
+        let first = if pair % 2 == 0 { Some(round(bare, to).await) } else { None };
+        let with = round(with, to).await;
         let bare = match first {
             Some(first) => first,
-            None => round(bare, url).await,
+            None => round(bare, to).await,
         };
         // The first pair opens the connections.
         if pair > 0 {
@@ -154,14 +166,18 @@ async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, url: &str
     (cost, more * 1e6)
 }
 
-async fn round(client: &impl Sender, url: &str) -> Took {
+async fn round(client: &impl Sender, (url, lanes): (&str, u32)) -> Took {
     let (started, used) = (Instant::now(), processor_s());
     let lane = async || {
-        for _ in 0..REQUESTS / LANES {
+        for _ in 0..REQUESTS / lanes {
             client.get(url).await;
         }
     };
-    tokio::join!(lane(), lane(), lane(), lane());
+    if lanes == MANY {
+        tokio::join!(lane(), lane(), lane(), lane());
+    } else {
+        lane().await;
+    }
     let of_one = |seconds: f64| seconds / f64::from(REQUESTS);
     Took { time: of_one(started.elapsed().as_secs_f64()), processor: of_one(processor_s() - used) }
 }

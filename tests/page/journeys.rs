@@ -127,7 +127,8 @@ async fn a_breaker_is_forced_by_the_keyboard_alone() {
     let mut browser = Browser::start();
     browser.window(json!({}));
     browser.open(&base);
-    assert_eq!(browser.value("document.activeElement.id"), "token", "the first thing to type stands ready");
+    // The first thing to type stands ready, as soon as the browser has painted.
+    browser.seen("#token:focus");
     browser.act("type", json!({"text": canary::OPERATOR_TOKEN}));
     browser.press("Enter");
     browser.seen(".who");
