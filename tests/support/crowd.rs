@@ -1,7 +1,7 @@
 //! Many clients in one process of their own, which tells for each breaker that opens when the first and when the last of them
 //! began to refuse.
 //!
-//! The process is the bench itself, started again with the argument [`WORD`]. Moments are told by the system's clock, which all
+//! The process is the bench itself, started again with the argument `WORD`. Moments are told by the system's clock, which all
 //! processes of a machine share; who compares them watches that nobody sets it meanwhile. Each client has connections of its own.
 
 use crate::process::Program;
