@@ -88,10 +88,16 @@ impl MonitorSeen {
         self.breakers.retain(|_, untouched_ms| kept(untouched_ms));
     }
 
+    /// All but the time of reading, to be compared.
+    fn without_time(&self) -> impl PartialEq + '_ {
+        let MonitorSeen { tags, as_of_ms: _, latest_change_ms, managed, name, url, event, breakers } = self;
+        (tags, latest_change_ms, managed, name, url, event, breakers)
+    }
+
     /// Whether the difference to what is stored is worth a write: the time of reading alone is not.
     #[must_use]
     pub fn differs_from(&self, stored: Option<&MonitorSeen>) -> bool {
-        stored.is_none_or(|stored| *self != MonitorSeen { as_of_ms: self.as_of_ms, ..stored.clone() })
+        stored.is_none_or(|stored| self.without_time() != stored.without_time())
     }
 }
 

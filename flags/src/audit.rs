@@ -133,7 +133,7 @@ pub struct TakenOver {
 
 /// What a store answers that keeps no audit stream.
 pub(crate) fn keeps_none() -> StoreError {
-    StoreError::Refused { doing: "reading the audit stream", source: "this store keeps none".into() }
+    StoreError::refused("reading the audit stream", "this store keeps none")
 }
 
 #[cfg(test)]

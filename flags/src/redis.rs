@@ -1,7 +1,7 @@
 //! The store in Redis (or Valkey): the real one.
 //!
-//! Reads are one round trip, writes one small script that compares and sets; what a breaker's state should be is
-//! never decided here or there. `docs/redis.md` tells readers of other languages what stands where.
+//! Reads are one round trip, writes one small script that compares and sets, and those that come at the same time share it (`together`);
+//! what a breaker's state should be is never decided here or there. `docs/redis.md` tells readers of other languages what stands where.
 //!
 //! Where the primary is, also behind sentinels and in a cluster, is the matter of `route`. Left out: retries (the callers').
 
@@ -10,38 +10,40 @@ mod connection;
 mod errors;
 mod forms;
 mod group;
+mod reads;
 mod redirect;
 mod role;
 mod route;
 mod sentinel;
 mod tail;
+mod together;
 mod url;
+mod writes;
 
 use crate::audit::{AUDIT_PER_READ_MAX, AuditFrom, AuditId, AuditKept, Audited, TakenOver};
 use crate::store::{
-    CHANGES_KEPT, Change, Committed, Epoch, Meta, Mistake, Position, Publish, Published, Read, Setting,
-    Snapshot, Store, StoreError, Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
+    Change, Committed, Epoch, Meta, Mistake, Position, Published, Read, Setting, Snapshot, Store, StoreError,
+    Stored, Term, WRITES_PER_SCRIPT_MAX, Write,
 };
 use async_trait::async_trait;
 use channel::Channel;
 use connection::{Blocking, Shared};
 use cutout_core::declaration::is_breaker_name;
-use cutout_core::{BreakerId, Cause, Chain, Declared, Family, MonitorSeen, Pause};
+use cutout_core::{BreakerId, Cause, Declared, MonitorSeen, Pause};
 use errors::store_error;
-use forms::{Keys, foreign, json, parse_audited, parse_published, parse_record, published_parts, record};
+use forms::{Keys, foreign, json, parse_audited, parse_pause, parse_published, parse_record};
+use reads::{Reads, Time, unix_ms};
 use redis::streams::StreamRangeReply;
 use redis::{InfoDict, Pipeline, RedisError, Script, ScriptInvocation};
 use route::Route;
 use rustls::crypto::CryptoProvider;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use together::Together;
+use writes::Writes;
 
-/// The place of `breakers` among the script's KEYS.
-const BREAKERS_KEY: u8 = 4;
-/// The place of `monitors` among the script's KEYS.
-const MONITORS_KEY: u8 = 5;
 /// The field of `INFO persistence` that says whether there is an append-only file: 0 or 1.
 const AOF_FIELD: &str = "aof_enabled";
 /// How long requests to Redis take, by what was being done and `ok` or `error`. Waiting for changes is not among them.
@@ -51,16 +53,17 @@ const STREAM_START: &str = "0-0";
 
 /// A store in Redis. Connects when first asked, and again by itself after any error.
 pub struct RedisStore {
-    keys: Keys,
-    shared: Shared,
+    keys: Arc<Keys>,
+    shared: Arc<Shared>,
     blocking: Blocking,
     channel: Channel,
-    commit: Script,
+    reads: Together<Reads>,
+    writes: Together<Writes>,
     declare: Script,
     pause: Script,
     group: Script,
     unread: Script,
-    audit_kept: Mutex<AuditKept>,
+    audit_kept: Arc<Mutex<AuditKept>>,
 }
 
 impl RedisStore {
@@ -88,18 +91,27 @@ impl RedisStore {
             return Err(StoreError::Unusable { mistakes });
         };
         let route = Arc::new(Route::new(start));
-        let keys = Keys::new(scope);
+        let keys = Arc::new(Keys::new(scope));
+        let shared = Arc::new(Shared::new(Arc::clone(&route)));
+        let audit_kept = Arc::<Mutex<AuditKept>>::default();
+        let writes = Writes {
+            shared: Arc::clone(&shared),
+            keys: Arc::clone(&keys),
+            script: Script::new(include_str!("redis/commit.lua")),
+            audit_kept: Arc::clone(&audit_kept),
+        };
         Ok(RedisStore {
-            shared: Shared::new(Arc::clone(&route)),
             blocking: Blocking::new(Arc::clone(&route)),
             channel: Channel::new(route),
+            reads: Together::new(Reads { shared: Arc::clone(&shared), keys: Arc::clone(&keys) }),
+            writes: Together::new(writes),
+            shared,
             keys,
-            commit: Script::new(include_str!("redis/commit.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
             pause: Script::new(include_str!("redis/pause.lua")),
             group: Script::new(include_str!("redis/group.lua")),
             unread: Script::new(include_str!("redis/unread.lua")),
-            audit_kept: Mutex::default(),
+            audit_kept,
         })
     }
 
@@ -121,45 +133,6 @@ impl RedisStore {
         timed(doing, self.shared.ask(request)).await
     }
 
-    /// The script's arguments for one write.
-    fn add_write(
-        &self,
-        script: &mut ScriptInvocation<'_>,
-        epoch: &Epoch,
-        write: &Write,
-    ) -> Result<(), StoreError> {
-        let Keys { breakers, monitors, audit: audit_key, .. } = &self.keys;
-        match write {
-            Write::Breaker { id, expected, record: value, flag, not_closed_by, audit } => {
-                let (before, after) = match flag {
-                    Some(Publish::Change(flag) | Publish::Refresh(flag)) => {
-                        published_parts(id.as_str(), epoch, flag)?
-                    }
-                    None => Default::default(),
-                };
-                script.arg(BREAKERS_KEY).arg(id.as_str()).arg(*expected);
-                script.arg(record(breakers, expected + 1, value)?).arg(before).arg(after);
-                script.arg(u8::from(matches!(flag, Some(Publish::Refresh(_)))));
-                script.arg(id.name()).arg(*not_closed_by).arg(audit.len());
-                for entry in audit {
-                    script.arg(json(audit_key, entry)?);
-                }
-            }
-            Write::Monitor { monitor_id, expected, seen } => {
-                script.arg(MONITORS_KEY).arg(*monitor_id).arg(*expected);
-                script
-                    .arg(record(monitors, expected + 1, seen)?)
-                    .arg("")
-                    .arg("")
-                    .arg(0)
-                    .arg("")
-                    .arg(0)
-                    .arg(0);
-            }
-        }
-        Ok(())
-    }
-
     /// What `meta` says; none without an epoch.
     fn parse_meta(&self, mut meta: HashMap<String, String>) -> Result<Option<Meta>, StoreError> {
         let Some(epoch) = meta.remove("epoch") else { return Ok(None) };
@@ -168,25 +141,8 @@ impl RedisStore {
         let rev = rev.map_err(|_| foreign(&place("rev"), "a number", None))?;
         let declared = serde_json::from_str(meta.get("declared").map_or("", String::as_str))
             .map_err(|error| foreign(&place("declared"), "declarations", Some(error)))?;
-        let pause = self.parse_pause(meta.get("pause").map(String::as_str))?;
+        let pause = parse_pause(&self.keys.meta, meta.get("pause").map(String::as_str))?;
         Ok(Some(Meta { epoch: Epoch::from_stored(epoch), rev, declared, pause }))
-    }
-
-    fn parse_pause(&self, pause: Option<&str>) -> Result<Option<Pause>, StoreError> {
-        let wrong = |error| foreign(&format!("{} pause", self.keys.meta), "a pause", Some(error));
-        pause.map(|pause| serde_json::from_str(pause).map_err(wrong)).transpose()
-    }
-
-    /// The term in force; none without an epoch.
-    fn parse_term(
-        &self,
-        epoch: Option<String>,
-        revision: Option<String>,
-    ) -> Result<Option<Term>, StoreError> {
-        let Some(epoch) = epoch else { return Ok(None) };
-        let revision = revision.map_or(Ok(0), |revision| revision.parse());
-        let wrong = |_| foreign(&format!("{} revision", self.keys.meta), "a number", None);
-        Ok(Some(Term { epoch: Epoch::from_stored(epoch), revision: revision.map_err(wrong)? }))
     }
 }
 
@@ -208,42 +164,8 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
-        let Keys { meta, breakers, monitors, families, .. } = &self.keys;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME").cmd("HMGET").arg(meta).arg(["epoch", "revision", "pause"].as_slice());
-        // HMGET without fields is an error; HMGET of a field that nothing has keeps the answer's shape.
-        let fields = ids.iter().map(BreakerId::as_str).chain([""]).collect::<Vec<_>>();
-        pipeline.cmd("HMGET").arg(breakers).arg(fields);
-        let monitor_field = monitor_id.map(|monitor_id| monitor_id.to_string()).unwrap_or_default();
-        pipeline.cmd("HGET").arg(monitors).arg(&monitor_field);
-        let names: BTreeSet<&str> = ids.iter().map(BreakerId::name).collect();
-        let counts = names.iter().flat_map(|name| [format!("{name}:known"), format!("{name}:not_closed")]);
-        pipeline.cmd("HMGET").arg(families).arg(counts.chain([String::new()]).collect::<Vec<_>>());
-
-        type Term = (Option<String>, Option<String>, Option<String>);
-        type Answer = (Time, Term, Vec<Option<String>>, Option<String>, Vec<Option<i64>>);
-        let (time, (epoch, revision, pause), records, monitor, counts): Answer =
-            self.ask("reading breakers", pipeline).await?;
-        let mut unreadable = BTreeSet::new();
-        let parse_breaker = |(id, text): (&BreakerId, Option<String>)| {
-            let parsed = parse_record((breakers, id.as_str()), "a breaker", &text?);
-            let told = |error: &StoreError| {
-                tracing::error!(error = %Chain(error), "a breaker's record cannot be read: it stays as it is");
-                unreadable.insert(id.clone());
-            };
-            parsed.inspect_err(told).ok()
-        };
-        let breakers = ids.iter().zip(records).map(parse_breaker).collect();
-        let parse_monitor = |text: String| parse_record((monitors, &monitor_field), "a monitor", &text);
-        Ok(Read {
-            now_ms: unix_ms(time),
-            term: self.parse_term(epoch, revision)?,
-            pause: self.parse_pause(pause.as_deref())?,
-            breakers,
-            unreadable,
-            monitor: monitor.map(parse_monitor).transpose()?,
-            families: names.into_iter().zip(counts.chunks(2)).map(family).collect(),
-        })
+        let answer = self.reads.ask(reads::Question::new(ids, monitor_id)).await?;
+        answer.read(&self.keys, ids, monitor_id)
     }
 
     async fn monitors(&self) -> Result<Vec<(u64, Stored<MonitorSeen>)>, StoreError> {
@@ -260,19 +182,9 @@ impl Store for RedisStore {
     }
 
     async fn commit(&self, term: &Term, writes: &[Write]) -> Result<Committed, StoreError> {
-        let Keys { meta, flags, changes, breakers, monitors, families, audit } = &self.keys;
-        let kept = self.audit_kept();
-        let audit_from_ms = crate::clock::system_ms().saturating_sub(kept.age_ms).max(0);
         let mut taken = Vec::with_capacity(writes.len());
         for part in writes.chunks(WRITES_PER_SCRIPT_MAX) {
-            let mut script = self.commit.prepare_invoke();
-            script.key(meta).key(flags).key(changes).key(breakers).key(monitors).key(families).key(audit);
-            script.arg(term.epoch.as_str()).arg(term.revision);
-            script.arg(CHANGES_KEPT).arg(kept.entries).arg(audit_from_ms);
-            for write in part {
-                self.add_write(&mut script, &term.epoch, write)?;
-            }
-            match self.run::<Option<Vec<bool>>>("writing breakers", &script).await? {
+            match self.writes.ask(writes::Question::new(&self.keys, term, part)?).await? {
                 Some(of_part) => taken.extend(of_part),
                 None => return Ok(Committed::OtherTerm),
             }
@@ -281,7 +193,7 @@ impl Store for RedisStore {
     }
 
     async fn set_pause(&self, pause: Option<&Pause>, cause: &Cause, at_ms: i64) -> Result<(), StoreError> {
-        let Keys { meta, audit, .. } = &self.keys;
+        let Keys { meta, audit, .. } = &*self.keys;
         let entry = json(audit, &serde_json::json!({ "at_ms": at_ms, "cause": cause }))?;
         let kept = self.audit_kept().entries;
         // In this order: a pause without its audit entry would be worse than the entry alone.
@@ -303,7 +215,7 @@ impl Store for RedisStore {
         cause: &Cause,
         at_ms: i64,
     ) -> Result<bool, StoreError> {
-        let Keys { meta, audit, .. } = &self.keys;
+        let Keys { meta, audit, .. } = &*self.keys;
         let text = |pause: Option<&Pause>| pause.map_or(Ok(String::new()), |pause| json(meta, pause));
         let mut script = self.pause.prepare_invoke();
         script.key(meta).key(audit).arg(text(expected)?).arg(text(pause)?);
@@ -377,7 +289,7 @@ impl Store for RedisStore {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let Keys { meta, flags, changes, .. } = &self.keys;
+        let Keys { meta, flags, changes, .. } = &*self.keys;
         // Spelled out, because `Pipeline::atomic` breaks its connection when MULTI itself is refused (no password).
         let mut pipeline = redis::pipe();
         pipeline.cmd("MULTI").ignore().cmd("TIME").ignore();
@@ -433,20 +345,6 @@ async fn timed<T>(
     let took = started.elapsed().as_secs_f64();
     metrics::histogram!(REQUEST_SECONDS_METRIC, "doing" => doing, "result" => result).record(took);
     answer.map_err(|error| store_error(doing, error))
-}
-
-/// A family's counts as they are stored: absent is none, and what a lost write left below zero is none too.
-fn family((name, counts): (&str, &[Option<i64>])) -> (String, Family) {
-    let count = |index: usize| counts.get(index).copied().flatten().and_then(|count| count.try_into().ok());
-    let (known, not_closed) = (count(0).unwrap_or_default(), count(1).unwrap_or_default());
-    (name.to_owned(), Family { known, not_closed })
-}
-
-/// Redis's TIME: seconds and microseconds.
-type Time = (i64, i64);
-
-fn unix_ms((seconds, microseconds): Time) -> i64 {
-    seconds.saturating_mul(1_000).saturating_add(microseconds / 1_000)
 }
 
 #[cfg(test)]

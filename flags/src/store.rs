@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use cutout_core::{Breaker, BreakerId, Cause, Declared, Family, Flag, MonitorSeen, Pause};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many breakers one script writes.
@@ -210,8 +211,8 @@ pub struct Change {
     pub published: Published,
 }
 
-/// Why a store did not answer as asked.
-#[derive(Debug, thiserror::Error)]
+/// Why a store did not answer as asked. Cheap to clone: one request's failure may be told to all who asked by it.
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// It could not be reached, or did not answer in time. Worth another try.
@@ -221,7 +222,7 @@ pub enum StoreError {
         doing: &'static str,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// It answered, and will answer the same again: wrong password, no permission, wrong type of key.
     #[error("the store refuses while {doing}")]
@@ -230,7 +231,7 @@ pub enum StoreError {
         doing: &'static str,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// Changes that [`Store::tail`] gave are not in the store: somebody told them who may not. A snapshot says what is.
     #[error("changes from number {from_rev} on were told, but the store does not have them")]
@@ -253,7 +254,7 @@ pub enum StoreError {
         wanted: &'static str,
         /// Why.
         #[source]
-        source: Option<serde_json::Error>,
+        source: Option<Arc<serde_json::Error>>,
     },
 }
 
@@ -290,6 +291,22 @@ fn told(mistakes: &[Mistake]) -> String {
 }
 
 impl StoreError {
+    /// It could not be reached while `doing` this, because of `source`.
+    pub fn unreachable(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError::Unreachable { doing, source: source.into().into() }
+    }
+
+    /// It refused while `doing` this, because of `source`.
+    pub fn refused(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError::Refused { doing, source: source.into().into() }
+    }
+
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

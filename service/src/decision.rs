@@ -41,13 +41,14 @@ pub(crate) fn decide(
     act: impl FnOnce(&mut Breaker) -> Vec<Transition>,
 ) -> Option<Decision> {
     let Before { stored, shown, hold, now_ms } = before;
-    let old = stored.map_or_else(|| Breaker::new(*now_ms), |stored| stored.value.clone());
+    let new = Breaker::new(*now_ms);
+    let old = stored.map_or(&new, |stored| &stored.value);
     let mut record = old.clone();
     let transitions = act(&mut record);
     let flag = record.flag(policy, *hold);
     let old_flag = shown.cloned().unwrap_or_else(|| old.flag(policy, *hold));
     let is_misshown = shown.is_some_and(|shown| *shown != flag && !flag.is_refresh_of(shown));
-    if transitions.is_empty() && !is_misshown && !record.is_worth_writing(&old, policy) {
+    if transitions.is_empty() && !is_misshown && !record.is_worth_writing(old, policy) {
         return None;
     }
     let next_at_ms = flag.next_change_ms();

@@ -15,6 +15,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+/// A callback is many small allocations, freed by another thread than made them as often as not, for which glibc's takes a lock: with it
+/// the service takes half as many callbacks a second (docs/benchmarks.md).
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The exit code for settings that cannot be used.
 const EXIT_SETTINGS: u8 = 2;
 

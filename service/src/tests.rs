@@ -440,9 +440,7 @@ impl Store for Disturbed {
     async fn read(&self, ids: &[BreakerId], monitor_id: Option<u64>) -> Result<Read, StoreError> {
         self.reads.lock().unwrap().push(ids.to_vec());
         match self.disturbance() {
-            Disturbance::Away => {
-                Err(StoreError::Unreachable { doing: "reading", source: "connection refused".into() })
-            }
+            Disturbance::Away => Err(StoreError::unreachable("reading", "connection refused")),
             Disturbance::Foreign => {
                 let mut read = self.inner.read(ids, monitor_id).await?;
                 for (_, stored) in

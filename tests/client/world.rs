@@ -197,7 +197,7 @@ fn nothing() -> Evidence {
 
 impl Link {
     fn check(&self) -> Result<(), StoreError> {
-        let error = || StoreError::Unreachable { doing: "a test", source: "the link is cut".into() };
+        let error = || StoreError::unreachable("a test", "the link is cut");
         if self.is_cut.load(Ordering::SeqCst) { Err(error()) } else { Ok(()) }
     }
 }

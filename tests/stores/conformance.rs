@@ -9,6 +9,7 @@ use crate::audit::{
 use crate::subject::{
     DEADLINE, Following, Subject, WAIT, Watcher, bank, commit, declare, flag, tail_up_to, write,
 };
+use crate::together::each_of_many_at_once_gets_its_own_answer;
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::flag::State::{Closed, HalfOpen, Open};
 use cutout_core::{Breaker, BreakerId, Cause, Declared, EventSeen, Family, Flag, MonitorSeen, Pause};
@@ -77,6 +78,7 @@ every_store!(
     a_follower_tells_flags_names_clock_and_freshness,
     a_follower_heals_what_a_trimmed_stream_has_lost,
     a_follower_keeps_flags_that_the_store_lost_until_it_shows_them_again,
+    each_of_many_at_once_gets_its_own_answer,
 );
 
 async fn the_first_declaration_sets_the_epoch_and_the_last_one_is_published(subject: Subject) {

@@ -17,3 +17,4 @@ mod rights;
 mod rules;
 mod subject;
 mod tls;
+mod together;

@@ -5,6 +5,7 @@
 
 use crate::store::StoreError;
 use redis::{ErrorKind, RedisError};
+use std::sync::Arc;
 
 /// The codes of replies that say "not now": loading, fail-over, a cluster whose slots are on the move, a full memory, a
 /// disk that refuses, too few replicas.
@@ -26,7 +27,7 @@ const PASSING_CODES: [&str; 12] = [
 /// Puts an error of Redis into the store's words.
 pub(super) fn store_error(doing: &'static str, error: RedisError) -> StoreError {
     let passing = is_passing(&error);
-    let source = Box::new(error);
+    let source = Arc::new(error);
     if passing { StoreError::Unreachable { doing, source } } else { StoreError::Refused { doing, source } }
 }
 

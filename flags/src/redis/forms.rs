@@ -5,10 +5,11 @@
 
 use crate::audit::Audited;
 use crate::store::{Change, Epoch, PUBLISHED_VERSION, Published, StoreError, Stored};
-use cutout_core::{BreakerId, Chain, Flag};
+use cutout_core::{BreakerId, Chain, Flag, Pause};
 use redis::streams::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// The keys of one scope. The braces put them in one cluster slot.
 pub(super) struct Keys {
@@ -57,6 +58,12 @@ pub(super) fn parse_record<T: DeserializeOwned>(
     let revision = revision.parse().map_err(|_| refuse(None))?;
     let value = serde_json::from_str(json).map_err(|error| refuse(Some(error)))?;
     Ok(Stored { revision, value })
+}
+
+/// A pause as it stands in `meta`.
+pub(super) fn parse_pause(meta: &str, pause: Option<&str>) -> Result<Option<Pause>, StoreError> {
+    let wrong = |error| foreign(&format!("{meta} pause"), "a pause", Some(error));
+    pause.map(|pause| serde_json::from_str(pause).map_err(wrong)).transpose()
 }
 
 /// The JSON of a [`Published`] before and after its `rev`.
@@ -143,7 +150,7 @@ pub(super) fn parse_audited(entry: &StreamId) -> Option<Audited> {
 }
 
 pub(super) fn foreign(place: &str, wanted: &'static str, source: Option<serde_json::Error>) -> StoreError {
-    StoreError::Foreign { place: place.to_owned(), wanted, source }
+    StoreError::Foreign { place: place.to_owned(), wanted, source: source.map(Arc::new) }
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ use load::{Kind, Load, Turn};
 use served::{Contestant, Server};
 use std::process::ExitCode;
 
+/// Both have the allocator of the service's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Loaded turns of each contestant for each kind of load, after one that warms up.
 const TURNS: u32 = 9;
 /// How many callbacks memory is watched over.

@@ -157,7 +157,7 @@ impl Disk {
         position: &mut Position,
         wait: Duration,
     ) -> Result<Vec<Change>, StoreError> {
-        let broken = || StoreError::Unreachable { doing: "following", source: "the connection broke".into() };
+        let broken = || StoreError::unreachable("following", "the connection broke");
         if self.breaks() != breaks {
             return Err(broken());
         }
@@ -228,7 +228,7 @@ impl Disk {
     pub(crate) fn answers(&self, away: &[Window], doing: &'static str) -> Result<(), StoreError> {
         let now_ms = self.time.now_ms();
         match self.away.iter().chain(away).any(|window| window.holds(now_ms)) {
-            true => Err(StoreError::Unreachable { doing, source: "it is away".into() }),
+            true => Err(StoreError::unreachable(doing, "it is away")),
             false => Ok(()),
         }
     }

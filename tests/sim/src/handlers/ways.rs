@@ -237,5 +237,5 @@ fn same_epoch() -> Epoch {
 }
 
 fn reads_only() -> StoreError {
-    StoreError::Refused { doing: "writing", source: "a follower only reads".into() }
+    StoreError::refused("writing", "a follower only reads")
 }
