@@ -1,5 +1,5 @@
-//! Files: each says at its head what it is for, fits a reader's patience, belongs to a module, and is called by the words
-//! of this house. How long a function may be is clippy's (`too-many-lines-threshold`).
+//! Files: each says at its head what it is for, fits a reader's patience, and belongs to a module. How long a function may be is
+//! clippy's (`too-many-lines-threshold`).
 
 use crate::{files, text};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,6 @@ const BREAKER: (&str, usize) = ("core/src/breaker.rs", 600);
 const HEADER_LINES_MAX: usize = 10;
 /// Its head is the rule that a security review reads.
 const LONGER_HEADER: &str = "lambda/src/guard.rs";
-/// Names that say nothing.
-const EMPTY_NAMES: [&str; 6] = ["Manager", "Helper", "Util", "Utils", "Processor", "Misc"];
 
 fn rust() -> Vec<PathBuf> {
     files(".rs")
@@ -62,31 +60,6 @@ fn no_file_outgrows_a_readers_patience() {
         let limit = limit.or((BREAKER.0 == name).then_some(BREAKER.1)).unwrap_or(LINES_MAX);
         let lines = text(&file).lines().count();
         assert!(lines <= limit, "{name}: {lines} lines, more than {limit}: part it, or say here why not");
-    }
-}
-
-#[test]
-fn names_say_something() {
-    for file in rust() {
-        for (nth, line) in text(&file).lines().enumerate() {
-            let mut words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-            let Some(name) = words
-                .by_ref()
-                .skip_while(|word| !["struct", "enum", "trait", "type", "mod"].contains(word))
-                .nth(1)
-            else {
-                continue;
-            };
-            let is_item = !line.trim_start().starts_with("//") && !line.contains('"');
-            let lower = name.to_lowercase();
-            let is_empty = |empty: &str| name.ends_with(empty) || lower == empty.to_lowercase();
-            assert!(
-                !is_item || !EMPTY_NAMES.iter().any(|empty| is_empty(empty)),
-                "{}:{}: {name} says nothing about what it does",
-                file.display(),
-                nth + 1
-            );
-        }
     }
 }
 
