@@ -5,6 +5,7 @@
 mod docs;
 mod examples;
 mod files;
+mod lints;
 mod rooms;
 mod supply;
 mod words;
@@ -39,4 +40,15 @@ fn files(ending: &str) -> Vec<PathBuf> {
 
 fn text(file: &Path) -> String {
     std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn toml(path: &Path) -> toml::Table {
+    std::fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+/// The folders of the workspace's members.
+fn members() -> Vec<PathBuf> {
+    let manifest = toml(&root().join("Cargo.toml"));
+    let members = manifest["workspace"]["members"].as_array().unwrap();
+    members.iter().map(|member| root().join(member.as_str().unwrap())).collect()
 }
