@@ -74,7 +74,7 @@ impl Stack {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let service = Service::new(Parts { store: Arc::clone(&store), breakers, secrets, public_url: None });
-        let router = service.router().merge(service.probes());
+        let router = service.router().merge(service.readiness());
         let mut tasks = JoinSet::new();
         tasks.spawn(service.run());
         tasks.spawn(serve(listener, router, Limits::default(), std::future::pending()));

@@ -3,7 +3,7 @@
 //! The same source as in production, over loom's atomics. Flags are swapped through a lock here instead of `arc_swap`, which has
 //! models of its own; what is tried is what cells make of it: probes, the ramp, and the word that says "calm".
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "the source of production, of which a model uses a part")]
 
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};

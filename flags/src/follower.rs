@@ -148,8 +148,8 @@ impl Follower {
         let asked = Instant::now();
         let snapshot = self.store.snapshot().await?;
         // The store looked at its clock somewhere between question and answer: take the middle.
-        let half_trip_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
-        self.offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(half_trip_ms));
+        let one_way_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
+        self.offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(one_way_ms));
         let position = snapshot.position.clone();
         let losses = self.table.losses();
         let updates = self.table.snapshot(snapshot, self.now_ms());

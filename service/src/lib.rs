@@ -2,7 +2,7 @@
 //!
 //! [`Service::router`] takes signed callbacks and commits what follows from them; [`Service::run`] declares the
 //! breakers and does what time alone brings. A team mounts both in its own axum service, or runs the
-//! `cutout-service` binary, which adds [`Service::probes`], [`Settings`] and [`serve()`].
+//! `cutout-service` binary, which adds [`Service::readiness`], [`Settings`] and [`serve()`].
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -64,9 +64,9 @@ mod nearest;
 mod order;
 mod pause;
 mod people;
-mod probes;
 mod pulse;
 mod queue;
+mod readiness;
 mod sweep;
 mod term;
 mod timers;
@@ -137,7 +137,7 @@ impl fmt::Debug for Parts {
 /// # let store = cutout_flags::open("memory:", "default")?;
 /// # let breakers = breakers::parse("breakers.toml", "[[breaker]]\nname = 'rates'\nmonitors = { ids = [5200001] }\n")?;
 /// let service = Service::new(Parts { store, breakers, secrets: Vec::new(), public_url: None });
-/// let app = service.router().merge(service.probes());
+/// let app = service.router().merge(service.readiness());
 /// let operators: Router = service.page(Operators::default(), Page::default()); // and the API: on an address of its own
 /// # drop(operators);
 ///
@@ -299,8 +299,8 @@ impl Service {
     }
 
     /// `/healthz` (the process answers) and `/readyz` (a callback could be committed here now), with how things are as JSON.
-    pub fn probes(&self) -> Router {
-        probes::router(self.shared.clone())
+    pub fn readiness(&self) -> Router {
+        readiness::router(self.shared.clone())
     }
 
     /// `/metrics`: everything that was counted in this process, and how the breakers are now. Another recorder than

@@ -81,7 +81,7 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     };
     let service = Service::new(settings.parts);
     let (stop, stopped) = watch::channel(());
-    let router = service.parting(service.router().merge(service.probes()));
+    let router = service.parting(service.router().merge(service.readiness()));
     let callbacks = serve(listener, router, Limits::default(), ended(stopped.clone()));
     let operators = async {
         if let Some((listener, operators, page)) = operators {
@@ -108,7 +108,7 @@ async fn run(settings: Settings) -> std::io::Result<()> {
     let notifications = service.notify(settings.notify);
     let metrics = async {
         if let Some((listener, exposition)) = metrics {
-            let router = service.metrics(exposition.clone()).merge(service.probes());
+            let router = service.metrics(exposition.clone()).merge(service.readiness());
             tokio::join!(serve(listener, router, Limits::default(), pending()), exposition.run());
         }
     };

@@ -639,8 +639,8 @@ async fn the_mountable_router_has_the_callback_and_nothing_else() {
         (service.router(), "/healthz", 404),
         (service.router(), "/readyz", 404),
         (service.router(), CALLBACK_PATH, 405),
-        (service.probes(), "/healthz", 200),
-        (service.probes(), "/readyz", 503),
+        (service.readiness(), "/healthz", 200),
+        (service.readiness(), "/readyz", 503),
     ] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(router.oneshot(request).await.unwrap().status().as_u16(), status, "{path}");

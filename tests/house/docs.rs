@@ -1,8 +1,13 @@
-//! Docs: a link leads somewhere, a page can be found, from the README and in the book, and what the README tells a stranger to
-//! run is what CI runs.
+//! Docs: a link leads somewhere, a path is there, a page can be found, from the README and in the book, and what the README tells
+//! a stranger to run is what CI runs.
 
 use crate::{files, root, text};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+/// The folders at the root, as a path begins that is named in full.
+const FOLDERS: [&str; 10] =
+    ["core/", "flags/", "lambda/", "service/", "client/", "envoy/", "cli/", "infra/", "tests/", "docs/"];
 
 /// Links of a Markdown text: what stands in `](…)`, outside of code.
 fn links(markdown: &str) -> Vec<String> {
@@ -70,6 +75,29 @@ fn every_link_of_the_docs_leads_somewhere() {
     assert!(seen > 30, "only {seen} links were seen");
 }
 
+/// What a page names between backquotes as a path of this tree; patterns and placeholders are none.
+fn paths(markdown: &str) -> impl Iterator<Item = &str> {
+    let is_path = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    let coded = markdown.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let words = coded.filter_map(|code| code.split_whitespace().next());
+    words.filter(move |word| {
+        word.chars().all(is_path) && FOLDERS.iter().any(|folder| word.starts_with(folder))
+    })
+}
+
+#[test]
+fn every_path_that_the_docs_name_is_there() {
+    let mut seen = 0;
+    // What has changed may be gone.
+    for page in files(".md").iter().filter(|page| !page.ends_with("CHANGELOG.md")) {
+        for path in paths(&text(page)) {
+            assert!(root().join(path).exists(), "{}: `{path}` is not there", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "only {seen} paths were seen");
+}
+
 #[test]
 fn every_page_can_be_found_from_the_readme() {
     let mut found = vec![root().join("README.md")];
@@ -108,31 +136,76 @@ fn every_page_stands_in_the_book_once() {
     }
 }
 
-/// The first block of code in the README is what a stranger types.
+/// Scripts that take longer than a change may wait; CI does not run them.
+const SLOW: [&str; 5] = ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants"];
+/// What CI runs, and what that runs at its end for itself alone.
+const CI: &str = "tests/run";
+const PARTS: [&str; 1] = ["tests/canaries"];
+
+/// What a README tells a stranger to type, in its first block of code: each command with what is said of it.
+fn commands(readme: &str) -> Vec<(String, String)> {
+    let readme = text(Path::new(readme));
+    let block = readme.split("```").nth(1).expect("a block of code");
+    let parted = |line: &str| {
+        line.split_once('#').map_or((line.to_owned(), String::new()), |(command, told)| {
+            (command.trim().to_owned(), told.trim().to_owned())
+        })
+    };
+    block.lines().filter(|line| !line.trim().is_empty()).map(parted).collect()
+}
+
+fn is_script(command: &str) -> bool {
+    command.starts_with("tests/")
+}
+
+/// Whether CI runs exactly this, whatever arguments follow.
+fn ci_runs(command: &str) -> bool {
+    let command = format!("{command} ");
+    let ci = text(Path::new(CI));
+    ci.lines().any(|line| !line.trim_start().starts_with('#') && format!("{line} ").contains(&command))
+}
+
 #[test]
 fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
-    let readme = text(Path::new("README.md"));
-    let block = readme.split("```").nth(1).expect("a block of code");
-    let ci = text(Path::new("tests/run"));
-    let commands: Vec<&str> = block
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| line.split('#').next().unwrap().trim())
-        .collect();
+    let commands = commands("README.md");
     assert!(commands.len() >= 2, "{commands:?}");
-    for command in commands {
-        if let Some(script) = command.split_whitespace().next().filter(|word| word.starts_with("tests/")) {
-            assert!(root().join(script).is_file(), "{script} is not there");
-            let is_slow =
-                ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants", "tests/run"]
-                    .contains(&script);
-            assert!(is_slow || ci.contains(script), "tests/run does not call {script}");
-        } else {
-            let words = command.replace("cargo run -- ", "cargo run --quiet -- ");
-            assert!(ci.contains(&words), "tests/run does not run `{command}`");
-        }
+    for (command, told) in &commands {
+        assert!(!told.is_empty(), "README.md does not say what `{command}` is for");
+        let words = command.replace("cargo run -- ", "cargo run --quiet -- ");
+        let is_slow = SLOW.contains(&command.as_str());
+        assert!(is_slow || command == CI || ci_runs(&words), "{CI} does not run `{command}`");
     }
-    assert!(text(Path::new(".ci/run")).contains("tests/run"), ".ci/run is not tests/run");
+    assert!(
+        text(Path::new(".ci/run")).lines().any(|line| line.ends_with(&format!("exec {CI}"))),
+        ".ci/run is not {CI}"
+    );
+    for slow in SLOW {
+        assert!(!ci_runs(slow), "{slow} is not that slow: {CI} runs it");
+    }
+    for (command, _) in self::commands("README.ja.md") {
+        let is_known = commands.iter().any(|(known, _)| *known == command);
+        assert!(is_known, "README.ja.md: README.md has no `{command}`");
+    }
+}
+
+#[test]
+fn every_script_can_be_run_tells_how_and_stands_in_the_readme() {
+    let commands = commands("README.md");
+    let scripts: Vec<PathBuf> = files("")
+        .into_iter()
+        .filter(|file| file.extension().is_none() && file.parent() == Some(Path::new("tests")))
+        .collect();
+    for (script, _) in commands.iter().filter(|(command, _)| is_script(command)) {
+        assert!(scripts.iter().any(|file| file == Path::new(script)), "README.md: {script} is not there");
+    }
+    for file in scripts {
+        let name = file.to_str().unwrap();
+        let mode = root().join(&file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{name} cannot be run: chmod +x");
+        assert!(text(&file).contains(&format!("Usage: {name}")), "{name} does not tell its usage");
+        let is_told = commands.iter().any(|(command, _)| command == name);
+        assert!(is_told || PARTS.contains(&name) && ci_runs(name), "README.md does not tell of {name}");
+    }
 }
 
 /// A bench that `tests/bench` does not run is in no table; and the table needs its place.

@@ -1,9 +1,8 @@
-//! Rooms: who may import whom, which crate belongs to whom, one TLS stack with one crypto provider, and lints that every
-//! room inherits.
+//! Rooms: who may import whom, which crate belongs to whom, what core does without, and one TLS stack with one crypto provider.
 
-use crate::root;
+use crate::{files, members, root, text, toml};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Rooms, and the rooms that each may import.
 const IMPORTS: [(&str, &[&str]); 9] = [
@@ -36,26 +35,38 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("metrics-exporter-prometheus", &["cutout-service"]),
 ];
 
+/// What core never asks: it is told the time, and knows neither machine nor environment.
+const IMPURE: [&str; 14] = [
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::sync",
+    "std::thread",
+    "std::time",
+    "Timestamp::now",
+    "Zoned::now",
+    "thread_local!",
+    "static mut",
+    "async fn",
+];
+/// What only those may say who know Datadog.
+const DATADOGS: [&str; 3] = ["/api/v1/", "/api/v2/", "datadoghq"];
+const KNOW_DATADOG: [&str; 2] = ["lambda/", "cli/"];
+
 /// What would be a second TLS stack or crypto provider.
 const BANNED: [&str; 6] = ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring"];
 
-fn toml(path: &Path) -> toml::Table {
-    std::fs::read_to_string(path).unwrap().parse().unwrap()
-}
-
-/// The folders of the workspace's members.
-fn members() -> Vec<PathBuf> {
-    let manifest = toml(&root().join("Cargo.toml"));
-    let members = manifest["workspace"]["members"].as_array().unwrap();
-    members.iter().map(|member| root().join(member.as_str().unwrap())).collect()
-}
-
-/// The normal dependencies that each room declares, by the room's package name.
+/// The dependencies that each room declares, by the room's package name: those of its programs, its tests and its build.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let read = |folder: PathBuf| {
         let manifest = toml(&folder.join("Cargo.toml"));
         let name = manifest["package"]["name"].as_str().unwrap().to_owned();
-        (name, manifest["dependencies"].as_table().unwrap().keys().cloned().collect())
+        let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
+        let tables = kinds.iter().filter_map(|kind| manifest.get(*kind)?.as_table());
+        (name, tables.flat_map(|table| table.keys().cloned()).collect())
     };
     members().into_iter().map(read).collect()
 }
@@ -122,12 +133,38 @@ fn what_is_fuzzed_is_what_is_built() {
     }
 }
 
+/// The part of a source that is shipped: what comes before its tests.
+fn shipped(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    source
+        .lines()
+        .enumerate()
+        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .map(|(nth, line)| (nth + 1, line))
+}
+
 #[test]
-fn every_room_inherits_the_lints() {
-    for folder in members() {
-        let room = toml(&folder.join("Cargo.toml"));
-        let inherits =
-            room.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
-        assert_eq!(inherits, Some(true), "{}: [lints] workspace = true is missing", folder.display());
+fn core_asks_neither_clock_nor_machine() {
+    let is_test = |file: &PathBuf| file.ends_with("tests.rs") || file.to_str().unwrap().contains("/tests/");
+    let core: Vec<PathBuf> =
+        files(".rs").into_iter().filter(|file| file.starts_with("core/src") && !is_test(file)).collect();
+    assert!(core.len() > 15, "only {core:?}");
+    for file in core {
+        for (nth, line) in shipped(&text(&file)).filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let asked = IMPURE.iter().find(|asked| line.contains(*asked));
+            assert_eq!(asked, None, "{}:{nth}: is told, and never asks", file.display());
+        }
+    }
+}
+
+#[test]
+fn datadogs_api_is_known_to_the_function_and_its_stand_in_alone() {
+    let knows = |file: &PathBuf| KNOW_DATADOG.iter().any(|room| file.starts_with(room));
+    let is_room = |file: &PathBuf| file.components().nth(1).is_some_and(|part| part.as_os_str() == "src");
+    let others = files(".rs").into_iter().filter(|file| is_room(file) && !knows(file));
+    for file in others {
+        for (nth, line) in shipped(&text(&file)) {
+            let said = DATADOGS.iter().find(|said| line.contains(*said));
+            assert_eq!(said, None, "{}:{nth}: only {KNOW_DATADOG:?} know Datadog", file.display());
+        }
     }
 }

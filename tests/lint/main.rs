@@ -1,4 +1,4 @@
-//! `cutout lint`: each rule on a monitor that trips it and on one that does not, on the tree's own monitors, and as a command.
+//! `cutout lint`: each rule on a monitor that breaks it and on one that does not, on the tree's own monitors, and as a command.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The table of rules. The compiler asks for each rule here: a rule that is added without a monitor that trips it and one
+//! The table of rules. The compiler asks for each rule here: a rule that is added without a monitor that breaks it and one
 //! that does not cannot be built.
 
 use crate::{Given, HANDLE, URL, block, blocks};
@@ -7,7 +7,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What trips a rule, and what comes near and does not.
+/// What breaks a rule, and what comes near and does not.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn cases(rule: Rule) -> (Given, Given) {
     let right = Given::right;
@@ -174,18 +174,18 @@ fn a_right_monitor_with_its_breaker_has_no_finding() {
 }
 
 #[test]
-fn each_rule_has_a_monitor_that_trips_it_and_one_that_comes_near() {
+fn each_rule_has_a_monitor_that_breaks_it_and_one_that_comes_near() {
     let mut odd = Vec::new();
     for rule in Rule::ALL {
-        let (trips, passes) = cases(*rule);
-        let (found, near) = (trips.found(), passes.found());
+        let (breaks, passes) = cases(*rule);
+        let (found, near) = (breaks.found(), passes.found());
         if !found.contains(&rule.name()) {
             odd.push(format!("{} finds nothing: {found:?}", rule.name()));
         }
         if near.contains(&rule.name()) {
             odd.push(format!("{} finds what is right: {near:?}", rule.name()));
         }
-        let judged = trips.judged();
+        let judged = breaks.judged();
         let told = |it: &&Finding| it.line.is_some() && !it.reason.is_empty() && !it.mend.is_empty();
         if !judged.findings.iter().filter(|it| it.rule == *rule).all(|it| told(&it)) {
             odd.push(format!("{} does not tell where, why and what to do", rule.name()));
@@ -196,7 +196,7 @@ fn each_rule_has_a_monitor_that_trips_it_and_one_that_comes_near() {
 
 /// What the near ones do find, so that none of them passes a rule only because another one came first.
 #[test]
-fn what_comes_near_trips_nothing_else_but_what_it_must() {
+fn what_comes_near_breaks_nothing_else_but_what_it_must() {
     let else_found = |rule: Rule| match rule {
         Rule::DirectiveMissing => vec!["directive-outside-blocks"],
         Rule::RenotifyOff => vec!["tag-missing"],
@@ -238,8 +238,8 @@ fn names_are_told_apart_and_a_finding_is_where_it_is() {
         (finding.file.as_str(), finding.line, finding.message_line),
         ("monitors.json", Some(line), Some(2))
     );
-    let (trips, _) = cases(Rule::DeclaredTwice);
-    let judged = trips.judged();
+    let (breaks, _) = cases(Rule::DeclaredTwice);
+    let judged = breaks.judged();
     let finding = judged.findings.iter().find(|it| it.rule == Rule::DeclaredTwice).unwrap();
     assert_eq!((finding.file.as_str(), finding.line), ("breakers.toml", Some(6)));
 }
@@ -247,8 +247,8 @@ fn names_are_told_apart_and_a_finding_is_where_it_is() {
 #[test]
 fn what_the_fixed_text_mends_is_every_rule_about_the_text() {
     for rule in Rule::ALL.iter().filter(|rule| rule.subject() == Subject::Text) {
-        let (trips, _) = cases(*rule);
-        let given = Given { handles: vec![HANDLE.to_owned()], ..trips };
+        let (breaks, _) = cases(*rule);
+        let given = Given { handles: vec![HANDLE.to_owned()], ..breaks };
         let (monitor, context) = (given.monitors().remove(0), given.context());
         let fixed = fixed_text(&monitor, Some(URL), &context)
             .unwrap_or_else(|error| panic!("{}: {error}", rule.name()));

@@ -56,7 +56,7 @@ impl Rig {
         let (running, started) = (tokio::spawn(service.run()), Instant::now());
         loop {
             let ready = Request::get("/readyz").body(Body::empty()).unwrap();
-            if service.probes().oneshot(ready).await.unwrap().status() == StatusCode::OK {
+            if service.readiness().oneshot(ready).await.unwrap().status() == StatusCode::OK {
                 break;
             }
             assert!(started.elapsed() < DEADLINE, "the instance never declared its breakers");

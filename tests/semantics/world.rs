@@ -12,19 +12,19 @@ const UNCHANGED_FOR_MS: i64 = 3_600_000;
 
 /// One monitor at one moment.
 #[derive(Debug, Clone, Default)]
-struct MonitorState {
+struct MonitorAt {
     tags: BTreeSet<String>,
-    groups: BTreeMap<String, GroupState>,
+    groups: BTreeMap<String, GroupAt>,
 }
 
 #[derive(Debug, Clone)]
-struct GroupState {
+struct GroupAt {
     status: Status,
     changed_ms: i64,
     muted: bool,
 }
 
-type Monitors = BTreeMap<u64, MonitorState>;
+type Monitors = BTreeMap<u64, MonitorAt>;
 
 /// All monitors, with their past.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl World {
                     None if at_ms == 0 => -UNCHANGED_FOR_MS,
                     _ => at_ms,
                 };
-                groups.insert(group, GroupState { status, changed_ms, muted });
+                groups.insert(group, GroupAt { status, changed_ms, muted });
             }
             Change::GroupGone { monitor_id, group } => {
                 monitors.entry(monitor_id).or_default().groups.remove(&group);

@@ -98,7 +98,7 @@ async fn a_request_that_never_ends_holds_up_the_shutdown_no_longer_than_the_drai
 }
 
 #[tokio::test]
-async fn beyond_the_limit_callbacks_are_shed_while_the_probes_answer() {
+async fn beyond_the_limit_callbacks_are_shed_while_readiness_answers() {
     let redis = RedisServer::start();
     let service = ServiceProcess::start(&redis.url());
     let body = callback("0001", "Alert", 5).to_string().into_bytes();

@@ -146,7 +146,7 @@ impl Connection {
         &self,
         request: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, RedisError> {
-        // Both go in one trip. The role goes last: a node answers it when a read that blocked is over, in one packet with what was
+        // Both go in one round trip. The role goes last: a node answers it when a read that blocked is over, in one packet with what was
         // read, and not while others still wait for theirs; and it tells what the node was when it answered.
         let (answer, role) = tokio::join!(request(self.redis.clone()), self.role());
         match answer {

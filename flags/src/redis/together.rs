@@ -50,6 +50,9 @@ struct Waiting<B: Batch> {
     answer: oneshot::Sender<Result<B::Answer, StoreError>>,
 }
 
+/// Where an answer will come.
+type Answered<B> = oneshot::Receiver<Result<<B as Batch>::Answer, StoreError>>;
+
 /// A request on its way. When it is dropped, ended or not, the next one goes.
 struct UnderWay<B: Batch>(Arc<Inner<B>>);
 
@@ -73,11 +76,7 @@ impl<B: Batch> Together<B> {
 
 impl<B: Batch> Inner<B> {
     /// Leave to ask at once, or where the answer will come.
-    #[allow(clippy::type_complexity)]
-    fn enter(
-        self: &Arc<Self>,
-        question: B::Question,
-    ) -> Result<(B::Question, UnderWay<B>), oneshot::Receiver<Result<B::Answer, StoreError>>> {
+    fn enter(self: &Arc<Self>, question: B::Question) -> Result<(B::Question, UnderWay<B>), Answered<B>> {
         let mut line = self.line();
         if !line.is_under_way {
             line.is_under_way = true;

@@ -216,7 +216,7 @@ impl<I: IntoIterator<Item = Update>> Sorted for I {
 
 /// What may happen to a store and its follower.
 #[derive(Debug, Clone)]
-enum Event {
+enum Turn {
     Write(u8, bool),
     Lose,
     Declare,
@@ -228,18 +228,18 @@ enum Event {
     TrimChanges,
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = prop_oneof![
-        6 => (0..4_u8, any::<bool>()).prop_map(|(number, open)| Event::Write(number, open)),
-        1 => Just(Event::Lose),
-        2 => Just(Event::Declare),
-        3 => (0..LOST_HOLD_MS).prop_map(Event::Pass),
-        3 => Just(Event::ReadSnapshot),
-        1 => Just(Event::ReadOldSnapshot),
-        4 => (1..4_usize).prop_map(Event::ReadChanges),
-        1 => Just(Event::TrimChanges),
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        6 => (0..4_u8, any::<bool>()).prop_map(|(number, open)| Turn::Write(number, open)),
+        1 => Just(Turn::Lose),
+        2 => Just(Turn::Declare),
+        3 => (0..LOST_HOLD_MS).prop_map(Turn::Pass),
+        3 => Just(Turn::ReadSnapshot),
+        1 => Just(Turn::ReadOldSnapshot),
+        4 => (1..4_usize).prop_map(Turn::ReadChanges),
+        1 => Just(Turn::TrimChanges),
     ];
-    prop::collection::vec(event, 1..120)
+    prop::collection::vec(turn, 1..120)
 }
 
 /// A store as a plain model, the table that follows it, and the rules in their plainest form.
@@ -264,23 +264,23 @@ struct World {
 }
 
 impl World {
-    fn happen(&mut self, event: &Event) {
-        match event {
-            Event::Write(number, open) => self.write(*number, if *open { Open } else { Closed }),
-            Event::Lose => {
+    fn happen(&mut self, turn: &Turn) {
+        match turn {
+            Turn::Write(number, open) => self.write(*number, if *open { Open } else { Closed }),
+            Turn::Lose => {
                 (self.epoch, self.rev, self.old) = (None, 0, None);
                 self.flags.clear();
             }
-            Event::Declare => {
+            Turn::Declare => {
                 self.epochs += 1;
                 let new = format!("epoch {}", self.epochs);
                 self.epoch.get_or_insert(new);
             }
-            Event::Pass(ms) => self.now_ms += ms,
-            Event::ReadSnapshot => self.read_snapshot(),
-            Event::ReadOldSnapshot => self.read_old_snapshot(),
-            Event::ReadChanges(count) => self.read_changes(*count),
-            Event::TrimChanges => {
+            Turn::Pass(ms) => self.now_ms += ms,
+            Turn::ReadSnapshot => self.read_snapshot(),
+            Turn::ReadOldSnapshot => self.read_old_snapshot(),
+            Turn::ReadChanges(count) => self.read_changes(*count),
+            Turn::TrimChanges => {
                 // Places count from the stream's beginning, so what is trimmed is a change nobody can read.
                 self.place = self.place.map(|_| self.stream.len());
             }
@@ -367,12 +367,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_absent_is_not_lost_and_in_the_end_the_store_is_right(events in events()) {
+    fn whatever_happens_absent_is_not_lost_and_in_the_end_the_store_is_right(turns in turns()) {
         let mut world = World::default();
-        for event in &events {
-            world.happen(event);
+        for turn in &turns {
+            world.happen(turn);
         }
-        world.happen(&Event::Declare);
+        world.happen(&Turn::Declare);
         world.read_snapshot();
         world.now_ms += LOST_HOLD_MS;
         world.read_snapshot();

@@ -62,11 +62,11 @@ struct Downtime {
 #[derive(Deserialize)]
 struct State {
     #[serde(default)]
-    groups: Option<BTreeMap<String, Option<GroupState>>>,
+    groups: Option<BTreeMap<String, Option<GroupAnswer>>>,
 }
 
 #[derive(Default, Deserialize)]
-struct GroupState {
+struct GroupAnswer {
     #[serde(default, deserialize_with = "lenient")]
     status: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -98,7 +98,7 @@ impl MonitorAnswer {
         if let Some(status) = self.overall_state.clone().filter(|_| ungrouped)
             && states.as_ref().is_none_or(BTreeMap::is_empty)
         {
-            let whole = GroupState { status: Some(status), ..GroupState::default() };
+            let whole = GroupAnswer { status: Some(status), ..GroupAnswer::default() };
             states = Some(BTreeMap::from([(UNGROUPED.to_owned(), Some(whole))]));
         }
         let mut states = states?;
@@ -119,7 +119,7 @@ impl MonitorAnswer {
     }
 }
 
-impl GroupState {
+impl GroupAnswer {
     fn group(self, name: String, muting: &Muting) -> Group {
         let tags = Tags::parse(&name);
         let muted = muting.covers(&tags);

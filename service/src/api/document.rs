@@ -15,7 +15,7 @@ use utoipa::{IntoParams, Modify, OpenApi};
 /// The breaker that a path names.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "read for its description alone")]
 pub(crate) struct BreakerPath {
     /// A breaker: its name, and a slash before each value of its key.
     #[param(example = "bank-charge/0001", min_length = 1, max_length = 1024)]

@@ -72,7 +72,7 @@ pub(crate) struct WhyQuery {
 /// Which version its sender has seen.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "read for its description alone")]
 pub(crate) struct IfMatch {
     /// The entity tag that was seen. Needed to replace or end what somebody else has decided.
     #[param(rename = "If-Match", required = false)]

@@ -35,7 +35,7 @@ async fn an_instance_that_stands_back_is_not_ready_and_a_newer_one_is() {
         let _running = Running::start(&service);
         let ready = async || {
             let request = Request::get("/readyz").body(Body::empty()).unwrap();
-            service.probes().oneshot(request).await.unwrap().status()
+            service.readiness().oneshot(request).await.unwrap().status()
         };
         if expected == StatusCode::OK {
             let started = Instant::now();

@@ -131,7 +131,7 @@ async fn service(listener: TcpListener, at: SocketAddr, redis: &str) {
     tokio::spawn(service.run());
     tokio::spawn(async move { exposition.run().await });
     eprintln!("{at}");
-    let router = service.parting(service.router().merge(service.probes()));
+    let router = service.parting(service.router().merge(service.readiness()));
     serve_within(listener, router, Limits::default(), std::future::pending()).await;
 }
 

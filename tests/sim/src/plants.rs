@@ -82,7 +82,7 @@ pub(crate) const ALL: [(Plant, &str, &str); 24] = [
     ),
     (Plant::FullClose, "full-close", "full close on recovery: all calls flow at once"),
     (Plant::OldHint, "old-hint", "hint accepted when old: a notification acts whatever its age"),
-    (Plant::HintAsReport, "hint-as-report", "a notification's text is taken for the group's state"),
+    (Plant::HintAsReport, "hint-as-report", "a notification's text is taken for the group's status"),
     (Plant::VanishedAtOnce, "vanished-at-once", "a group missing from one report counts as gone"),
     (Plant::NoTimers, "no-timers", "nobody writes what time alone brings"),
     (Plant::PublishesAlways, "publishes-always", "what changes nothing is published too"),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a question takes to the store, at the most.
-const TRIP_MS: i64 = 5;
+const ROUND_TRIP_MS: i64 = 5;
 
 /// An instance's way.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Store for InstanceWay {
 
 impl InstanceWay {
     async fn reach(&self, doing: &'static str) -> Result<(), StoreError> {
-        self.disk.wait_ms(TRIP_MS).await;
+        self.disk.wait_ms(ROUND_TRIP_MS).await;
         self.disk.answers(&[], doing)
     }
 
@@ -184,7 +184,7 @@ impl Store for FollowerWay {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.disk.wait_ms(TRIP_MS).await;
+        self.disk.wait_ms(ROUND_TRIP_MS).await;
         self.disk.answers(&self.away, "reading a snapshot")?;
         self.breaks.store(self.disk.breaks(), Ordering::Relaxed);
         let mut snapshot = self.disk.store().snapshot().await?;
