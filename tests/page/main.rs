@@ -5,4 +5,5 @@
 mod access;
 mod browser;
 mod faults;
+mod healing;
 mod journeys;
