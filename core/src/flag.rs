@@ -86,6 +86,16 @@ pub enum Mode {
     Watch,
 }
 
+impl fmt::Display for Mode {
+    /// As the breakers' file spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Enforce => "enforce",
+            Mode::Watch => "watch",
+        })
+    }
+}
+
 /// What becomes of an open breaker when no report has confirmed it for too long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

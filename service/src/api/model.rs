@@ -71,7 +71,7 @@ impl From<ForcedName> for Forced {
 }
 
 /// Whether a breaker's decision is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = Mode)]
 pub(crate) enum ModeName {

@@ -6,6 +6,7 @@ use super::view::{View, moment};
 use super::{Site, Visitor};
 use crate::api::Api;
 use crate::api::history::{HistoryItem, HistoryQuery, paged};
+use crate::api::model::ModeName;
 use crate::api::problem::Problem;
 use axum::extract::{RawQuery, State};
 use cutout_core::BreakerId;
@@ -121,6 +122,7 @@ fn row(view: &View<'_>, item: &HistoryItem, with_breaker: bool) -> Markup {
                     (_, Some(to)) => (view.badge(to)),
                     _ => "–",
                 }
+                @if item.mode == Some(ModeName::Watch) { " " span.quiet { "(" (texts.would_watch) ")" } }
             }
             td { (cause(view, item)) }
         }
