@@ -63,6 +63,8 @@ struct SettingsHealth {
     since: Timestamp,
     /// How many mistakes a newer file has, so that it was not taken.
     mistakes: usize,
+    /// How many names of breakers destinations of notifications ask for and the file does not declare: they are told nothing of these.
+    undeclared: usize,
 }
 
 /// What follows the flags, for the operators' API and the timers: callbacks do not need it.
@@ -99,7 +101,8 @@ impl SettingsHealth {
         let stands_back = declared_revision.is_some_and(|declared| declared > revision);
         let ok = shared.declared.load(Relaxed) && !stands_back;
         let since = Timestamp::from_millisecond(since_ms).unwrap_or_default();
-        SettingsHealth { ok, revision, declared_revision, since, mistakes }
+        let undeclared = shared.in_use.undeclared().len();
+        SettingsHealth { ok, revision, declared_revision, since, mistakes, undeclared }
     }
 }
 

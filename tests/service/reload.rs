@@ -69,6 +69,33 @@ async fn a_file_with_mistakes_changes_nothing_until_it_is_mended() {
     assert_eq!(settings(service.at()).await["mistakes"], 0);
 }
 
+/// What a destination asks for must be declared, or it hears nothing of it; a file that renames is right all the same.
+#[tokio::test]
+async fn a_file_that_renames_a_breaker_warns_who_is_told_of_the_old_name() {
+    const WARNED: &str = "a destination of notifications is told nothing of what it asks for";
+    let redis = RedisServer::start();
+    let more = [
+        ("CUTOUT_NOTIFY_OPS_SLACK_URL", "http://127.0.0.1:9/canary-secret-hook"),
+        ("CUTOUT_NOTIFY_OPS_BREAKERS", "bank-charge"),
+    ];
+    let service = ServiceProcess::start(&redis.url(), &file(1, ""), &more);
+    until("it is ready", async || get(service.at(), "/readyz").await == 200).await;
+    assert_eq!(settings(service.at()).await["undeclared"], 0);
+    service.rewrite(&file(2, "").replace("bank-charge", "bank-charges"));
+    service.hang_up();
+    let warned = service.lines_at_least(1, WARNED);
+    assert_eq!(
+        warned[0]["mistake"],
+        "CUTOUT_NOTIFY_OPS_BREAKERS: no breaker bank-charge is declared: did you mean bank-charges?"
+    );
+    until("readiness tells", async || settings(service.at()).await["undeclared"] == 1).await;
+    assert_eq!(get(service.at(), "/readyz").await, 200, "callbacks can be committed all the same");
+    service.rewrite(&file(3, ""));
+    service.hang_up();
+    until("it is as before", async || settings(service.at()).await["undeclared"] == 0).await;
+    assert_eq!(service.lines(WARNED).len(), 1);
+}
+
 #[tokio::test]
 async fn a_lower_revision_is_refused_and_a_higher_one_makes_the_others_stand_back() {
     let redis = RedisServer::start();
