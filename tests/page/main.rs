@@ -7,3 +7,4 @@ mod browser;
 mod faults;
 mod healing;
 mod journeys;
+mod past;

@@ -162,9 +162,19 @@ pub(crate) async fn page(
 
 /// One page of the history.
 pub(crate) async fn paged(api: &Api, query: &HistoryQuery) -> Result<HistoryPage, Problem> {
+    paged_since(api, query, 0).await
+}
+
+/// One page of the history without what was written before `from_ms`, Unix milliseconds: nothing before it is looked through.
+pub(crate) async fn paged_since(
+    api: &Api,
+    query: &HistoryQuery,
+    from_ms: i64,
+) -> Result<HistoryPage, Problem> {
     let limit = super::flags::page(query.limit)?;
     let breaker = query.breaker.as_deref().map(BreakerId::typed);
-    let oldest = oldest_kept(api).await?;
+    let first = AuditId { at_ms: u64::try_from(from_ms).unwrap_or(0), number: 0 };
+    let oldest = oldest_kept(api).await?.max(first);
     let (mut before, mut items, mut looked_at) = (place(query.before.as_deref())?, Vec::new(), 0);
     while looked_at < LOOKED_AT_MAX {
         let read = api.store().audit(AuditFrom::Before(before), AUDIT_PER_READ_MAX).await?;
