@@ -192,6 +192,8 @@ struct Shared {
     closing: watch::Sender<bool>,
     /// When this instance last heard of what feeds it.
     pulse: pulse::Pulse,
+    /// What was last seen of the store by who asks for readiness.
+    looks: probes::Looks,
     /// This machine's clock.
     clock: LocalClock,
 }
@@ -246,6 +248,7 @@ impl Service {
                 streams,
                 closing,
                 pulse,
+                looks: probes::Looks::default(),
                 clock,
             }),
         }

@@ -53,6 +53,11 @@ pub(crate) fn limited(router: Router, bounds: Bounds) -> Router {
     router.layer(layers)
 }
 
+/// `router`, whose handlers may panic: for routes that stand outside of the other limits.
+pub(crate) fn catching(router: Router, answer: fn(StatusCode, &str) -> Response) -> Router {
+    router.layer(CatchPanicLayer::custom(move |payload| panicked(payload, answer)))
+}
+
 /// What load shedding and the time limit say, as answers.
 fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) -> Response {
     let is_overload = error.is::<Overloaded>();

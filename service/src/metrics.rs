@@ -5,8 +5,9 @@
 //!
 //! [`Exposition`] is the binary's recorder, with `/metrics` on it. Left out: what the store and its follower count (`cutout-flags`).
 
-use crate::Shared;
+use crate::limits::catching;
 use crate::pulse::Kind as Heard;
+use crate::{Shared, answer};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -251,7 +252,8 @@ fn describe() {
 
 /// `/metrics`.
 pub(crate) fn router(shared: Arc<Shared>, exposition: Exposition) -> Router {
-    Router::new().route("/metrics", get(metrics_text)).with_state((shared, exposition))
+    let router = Router::new().route("/metrics", get(metrics_text)).with_state((shared, exposition));
+    catching(router, answer::error)
 }
 
 async fn metrics_text(State((shared, exposition)): State<(Arc<Shared>, Exposition)>) -> Response {
