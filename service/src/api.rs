@@ -25,7 +25,7 @@ pub(crate) use history::HistoryItem;
 
 use crate::Shared;
 use crate::board::{Board, Scope};
-use crate::limits::{Bounds, limited};
+use crate::limits::{Bounds, Of, limited};
 use crate::operators::{Operator, Operators};
 use crate::page::Door;
 use axum::Router;
@@ -86,6 +86,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/{*path}", any(async || Problem::of_status(StatusCode::NOT_FOUND)))
         .with_state(api.clone());
     let bounds = Bounds {
+        of: Of::Operators,
         requests_max: REQUESTS_MAX,
         request_timeout: REQUEST_TIMEOUT,
         body_max_bytes: BODY_MAX_BYTES,

@@ -259,6 +259,7 @@ impl Service {
         let route = post(callback::receive).with_state(self.shared.clone());
         let router = Router::new().route(callback::CALLBACK_PATH, route);
         let bounds = limits::Bounds {
+            of: limits::Of::Callbacks,
             requests_max: limits::REQUESTS_MAX,
             request_timeout: limits::REQUEST_TIMEOUT,
             body_max_bytes: callback::BODY_MAX_BYTES,

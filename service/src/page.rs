@@ -30,7 +30,7 @@ pub(crate) use door::{Door, Visitor};
 use crate::Shared;
 use crate::api::problem::Problem;
 use crate::api::{self, Api, REQUEST_ID};
-use crate::limits::{Bounds, limited};
+use crate::limits::{Bounds, Of, limited};
 use crate::operators::{Operator, Operators};
 use axum::Router;
 use axum::body::Body;
@@ -111,6 +111,7 @@ pub(crate) fn router(shared: Arc<Shared>, operators: Operators, page: Page) -> R
         .route("/login", get(door::form).post(door::sign_in))
         .route("/assets/{name}", get(assets::asset));
     let bounds = Bounds {
+        of: Of::Operators,
         requests_max: REQUESTS_MAX,
         request_timeout: REQUEST_TIMEOUT,
         body_max_bytes: FORM_MAX_BYTES,

@@ -5,7 +5,7 @@
 
 use crate::Shared;
 use crate::answer::{self, RETRY_AFTER_SECS};
-use crate::limits::catching;
+use crate::limits::{Of, catching};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -29,7 +29,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     // Shallow: the process runs and answers. A store that is away is no reason to restart it.
     let healthz = get(async || "ok");
     let router = Router::new().route("/healthz", healthz).route("/readyz", get(readyz)).with_state(shared);
-    catching(router, answer::error)
+    catching(router, Of::Probes, answer::error)
 }
 
 /// The last look at the store, which all who ask share.
