@@ -5,6 +5,7 @@
 mod callbacks;
 mod dashboards;
 mod drain;
+mod flood;
 mod health;
 mod large;
 mod limits;
