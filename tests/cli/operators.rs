@@ -5,6 +5,7 @@ use cutout_tests::canary;
 use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::Program;
 use cutout_tests::redis::RedisServer;
+use cutout_tests::rig::{Kept, Rig};
 use cutout_tests::service::ServiceProcess;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -192,7 +193,24 @@ fn a_pause_is_set_shown_and_ended() {
     world.ann(&["status"]).is(0, &["PAUSED by ann until", "Datadog lies"]);
     world.bob(&["resume", "--why", "no"]).is(1, &["--force"]);
     world.ann(&["resume", "--why", "it is well again"]).is(0, &["ended"]);
-    world.ann(&["release", "bank-charge/0001", "--why", "x"]).is(1, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_max_open_holds_is_shown_and_released() {
+    let rig = Rig::start(Kept::Redis).await;
+    let url = format!("http://{}", rig.operators_at());
+    let ann = |arguments: &[&str]| run_at(&url, canary::OPERATOR_TOKEN, arguments);
+    let release = ["release", "bank-charge/0001", "--why", "x"];
+    ann(&release).is(1, &["max_open does not hold breaker bank-charge/0001"]);
+    // `capped` may open a third of its keys.
+    rig.say(5_200_002, &[("a", "Alert"), ("b", "Alert"), ("c", "OK")]).await;
+    let held = rig.until_held().await;
+    ann(&["status", "--held"]).is(0, &[&held, "held by max_open", "0 open, 0 half-open, 1 closed"]);
+    ann(&["release", &held, "--why", "it is real"]).is(0, &[&format!("{held}  open")]);
+    rig.until_state(&held, "open").await;
+    ann(&["status", "--held"]).is(0, &["0 open, 0 half-open, 0 closed"]);
+    ann(&["history", &held]).is(0, &["closed -> open  release by ann: it is real"]);
+    ann(&["release", &held, "--why", "again"]).is(1, &["max_open does not hold"]);
 }
 
 #[test]

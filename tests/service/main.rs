@@ -6,6 +6,7 @@ mod callbacks;
 mod dashboards;
 mod drain;
 mod flood;
+mod gauges;
 mod health;
 mod large;
 mod limits;
