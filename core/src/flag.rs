@@ -190,6 +190,12 @@ impl Flag {
         }
     }
 
+    /// A person's decision that is in force at `now_ms`. One that is over may stand in the flag until somebody writes it anew.
+    #[must_use]
+    pub fn forced_at(&self, now_ms: i64) -> Option<ForcedUntil> {
+        self.forced.filter(|forced| forced.holds_at(now_ms))
+    }
+
     /// The state at `now_ms` if every decision were carried out: differs from [`Flag::state_at`] in watch mode, and while
     /// openings are held back.
     #[must_use]

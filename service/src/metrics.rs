@@ -365,7 +365,7 @@ impl Name {
             BreakerState::Open => self.open += 1,
             BreakerState::HalfOpen => self.half_open += 1,
         }
-        match flag.forced.filter(|forced| forced.until_ms.is_none_or(|until_ms| now_ms < until_ms)) {
+        match flag.forced_at(now_ms) {
             Some(forced) if forced.state == Forced::Open => self.forced_open += 1,
             Some(_) => self.forced_closed += 1,
             None => {}

@@ -28,6 +28,7 @@ pub use session::{SESSION_SECS, SessionSecret, SessionSecretError};
 pub(crate) use door::{Door, Visitor};
 
 use crate::Shared;
+use crate::answer::RETRY_AFTER_SECS;
 use crate::api::problem::Problem;
 use crate::api::{self, Api, REQUEST_ID};
 use crate::limits::{Bounds, Of, limited};
@@ -138,6 +139,9 @@ async fn finish(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
         *response.body_mut() = Body::from(page.into_string());
     }
     let headers = response.headers_mut();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+    }
     if let Ok(id) = HeaderValue::try_from(&id) {
         headers.insert(REQUEST_ID, id);
     }

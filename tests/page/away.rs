@@ -29,7 +29,7 @@ async fn with_the_store_away_the_list_is_there_and_what_is_missing_is_told_to_be
     assert!(list.text.contains(missing), "{}", list.text);
     for path in ["/breakers/bank-charge/0001", "/history"] {
         let failed = page(&rig, &cookie, path).await;
-        assert_eq!(failed.status, 503, "{path}");
+        assert_eq!((failed.status, failed.header("retry-after")), (503, "2"), "{path}");
         assert!(failed.text.contains("The store does not answer"), "{path}: {}", failed.text);
     }
 }
@@ -44,7 +44,9 @@ async fn the_pipeline_tells_what_it_last_heard_and_what_nobody_confirms() {
     let flags = "cutout:{default}:flags";
     let mut flag: Value =
         serde_json::from_str(&redis.ask::<String>(&["HGET", flags, "bank-charge/0001"])).unwrap();
-    flag["stale_at_ms"] = json!(Timestamp::now().as_millisecond() - 1_000);
+    let over_ms = Timestamp::now().as_millisecond() - 1_000;
+    flag["stale_at_ms"] = json!(over_ms);
+    flag["override"] = json!({"state": "open", "until_ms": over_ms});
     redis.ask::<u64>(&["HSET", flags, "gone/0001", &flag.to_string()]);
     rig.restart().await;
 
@@ -52,6 +54,9 @@ async fn the_pipeline_tells_what_it_last_heard_and_what_nobody_confirms() {
     until("the flags are followed", async || page(&rig, &cookie, "/").await.text.contains("gone/0001")).await;
     let list = page(&rig, &cookie, "/").await.text;
     assert!(told(&list, "No report confirms any more").contains("1 breakers"), "{list}");
+    // What is over is forced no more, for the number as for the list that it leads to.
+    assert!(list.contains("<strong>0</strong> <span>Forced</span>"), "{list}");
+    assert_eq!(rig.get(Who::Vic, "/v1/breakers?overridden=true").await.body["total"], 0);
     for heard in ["Last notification", "Last scheduled run"] {
         assert!(told(&list, heard).contains("none since this instance started"), "{list}");
     }

@@ -1,6 +1,6 @@
 //! The fields of a form or a query, as browsers send them. A field that was left empty counts as not sent.
 
-use super::{FORM_MAX_BYTES, Site, Visitor, origin};
+use super::{Site, Visitor, origin};
 use crate::api::problem::Problem;
 use crate::callback::BODY_READ_TIMEOUT;
 use axum::body::Bytes;
@@ -50,7 +50,6 @@ impl Fields {
         let too_large = |_| Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE);
         let reading = tokio::time::timeout(BODY_READ_TIMEOUT, Bytes::from_request(request, &()));
         let body = reading.await.map_err(|_| Problem::slow())?.map_err(too_large)?;
-        debug_assert!(body.len() <= FORM_MAX_BYTES);
         Ok(Fields::of(&body))
     }
 

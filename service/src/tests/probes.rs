@@ -10,17 +10,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What was logged by this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn start() -> (Log, tracing::subscriber::DefaultGuard) {
+    pub(super) fn start() -> (Log, tracing::subscriber::DefaultGuard) {
         let log = Log::default();
         let kept = log.clone();
         let logging = tracing_subscriber::fmt().json().with_writer(move || kept.clone()).finish();
         (log, tracing::subscriber::set_default(logging))
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
