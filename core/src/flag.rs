@@ -86,6 +86,16 @@ pub enum Mode {
     Watch,
 }
 
+impl fmt::Display for Mode {
+    /// As the breakers' file spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Enforce => "enforce",
+            Mode::Watch => "watch",
+        })
+    }
+}
+
 /// What becomes of an open breaker when no report has confirmed it for too long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -178,6 +188,12 @@ impl Flag {
             Mode::Enforce => self.later(self.state, now_ms),
             Mode::Watch => State::Closed,
         }
+    }
+
+    /// A person's decision that is in force at `now_ms`. One that is over may stand in the flag until somebody writes it anew.
+    #[must_use]
+    pub fn forced_at(&self, now_ms: i64) -> Option<ForcedUntil> {
+        self.forced.filter(|forced| forced.holds_at(now_ms))
     }
 
     /// The state at `now_ms` if every decision were carried out: differs from [`Flag::state_at`] in watch mode, and while

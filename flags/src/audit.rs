@@ -4,7 +4,7 @@
 //! read back as JSON: an older version may have written it, or a newer one. Pure.
 
 use crate::store::StoreError;
-use cutout_core::{BreakerId, Transition};
+use cutout_core::{BreakerId, Mode, Transition};
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -48,14 +48,18 @@ pub struct AuditEntry {
     /// What changed, and why.
     #[serde(flatten)]
     pub transition: Transition,
+    /// Whether it was carried out: what a breaker in watch mode decides refuses nobody.
+    pub mode: Mode,
     /// Where a person sees more; none: there is nothing to see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Links>,
 }
 
-impl From<Transition> for AuditEntry {
-    fn from(transition: Transition) -> AuditEntry {
-        AuditEntry { transition, links: None }
+impl AuditEntry {
+    /// What changed, before anything is known of where a person sees more.
+    #[must_use]
+    pub fn new(transition: Transition, mode: Mode) -> AuditEntry {
+        AuditEntry { transition, mode, links: None }
     }
 }
 

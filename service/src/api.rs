@@ -25,7 +25,8 @@ pub(crate) use history::HistoryItem;
 
 use crate::Shared;
 use crate::board::{Board, Scope};
-use crate::limits::{Bounds, limited};
+use crate::callback::BODY_READ_TIMEOUT;
+use crate::limits::{Bounds, Of, limited};
 use crate::operators::{Operator, Operators};
 use crate::page::Door;
 use axum::Router;
@@ -86,6 +87,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/{*path}", any(async || Problem::of_status(StatusCode::NOT_FOUND)))
         .with_state(api.clone());
     let bounds = Bounds {
+        of: Of::Operators,
         requests_max: REQUESTS_MAX,
         request_timeout: REQUEST_TIMEOUT,
         body_max_bytes: BODY_MAX_BYTES,
@@ -170,7 +172,8 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
-        let body = Json::<T>::from_request(request, state).await;
+        let reading = tokio::time::timeout(BODY_READ_TIMEOUT, Json::<T>::from_request(request, state));
+        let body = reading.await.map_err(|_| Problem::slow())?;
         body.map(|Json(body)| Body(body)).map_err(|rejection: JsonRejection| rejection.into())
     }
 }

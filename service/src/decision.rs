@@ -66,7 +66,7 @@ pub(crate) fn decide(
         record,
         flag,
         not_closed_by: i64::from(closed.0) - i64::from(closed.1),
-        audit: transitions.into_iter().map(Into::into).collect(),
+        audit: transitions.into_iter().map(|transition| AuditEntry::new(transition, policy.mode)).collect(),
     };
     Some(Decision { id: id.clone(), write, publishes, next_at_ms, closed })
 }
@@ -92,7 +92,7 @@ impl Decision {
     /// Logs and counts the transitions of a decision that was taken.
     pub(crate) fn log(&self) {
         let Write::Breaker { audit, record, id, .. } = &self.write else { return };
-        for AuditEntry { transition, links } in audit {
+        for AuditEntry { transition, mode, links } in audit {
             let Transition { from, to, at_ms, cause, fault } = transition;
             let breaker = id.as_str();
             metrics::transition(id.name(), *from, *to, cause);
@@ -105,7 +105,7 @@ impl Decision {
                         [fault.map(|fault| fault.abort_ppm), fault.map(|fault| fault.delay_ppm)];
                     let delay_ms = fault.map(|fault| fault.delay_ms);
                     tracing::info!(
-                        breaker, %from, %to, at_ms, cause = name, act, by, why, abort_ppm, delay_ppm, delay_ms,
+                        breaker, %from, %to, %mode, at_ms, cause = name, act, by, why, abort_ppm, delay_ppm, delay_ms,
                         "transition"
                     );
                     continue;
@@ -114,7 +114,9 @@ impl Decision {
             };
             let monitor = links.as_ref().and_then(|links| links.monitor.as_deref());
             let event = links.as_ref().and_then(|links| links.event.as_deref());
-            tracing::info!(breaker, %from, %to, at_ms, cause = name, monitor_id, monitor, event, "transition");
+            tracing::info!(
+                breaker, %from, %to, %mode, at_ms, cause = name, monitor_id, monitor, event, "transition"
+            );
         }
         if let Some(hold) = record.held()
             && self.publishes

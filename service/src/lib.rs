@@ -192,6 +192,8 @@ struct Shared {
     closing: watch::Sender<bool>,
     /// When this instance last heard of what feeds it.
     pulse: pulse::Pulse,
+    /// What was last seen of the store by who asks for readiness.
+    looks: readiness::Looks,
     /// This machine's clock.
     clock: LocalClock,
 }
@@ -246,6 +248,7 @@ impl Service {
                 streams,
                 closing,
                 pulse,
+                looks: readiness::Looks::default(),
                 clock,
             }),
         }
@@ -256,6 +259,7 @@ impl Service {
         let route = post(callback::receive).with_state(self.shared.clone());
         let router = Router::new().route(callback::CALLBACK_PATH, route);
         let bounds = limits::Bounds {
+            of: limits::Of::Callbacks,
             requests_max: limits::REQUESTS_MAX,
             request_timeout: limits::REQUEST_TIMEOUT,
             body_max_bytes: callback::BODY_MAX_BYTES,

@@ -26,9 +26,32 @@ pub const REQUESTS_MAX: usize = 64;
 /// How long one callback may take, from its headers to the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whose requests a Router takes, in logs and metrics: a refused callback comes again, and lost evidence is another matter than a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The function's.
+    Callbacks,
+    /// Those of people and their tools.
+    Operators,
+    /// Those of orchestrators and of what collects metrics.
+    Readiness,
+}
+
+impl Of {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Of::Callbacks => "callbacks",
+            Of::Operators => "operators",
+            Of::Readiness => "readiness",
+        }
+    }
+}
+
 /// The limits of one Router, and how it answers beyond them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
+    /// Whose requests they are for.
+    pub(crate) of: Of,
     /// How many requests are worked on at once.
     pub(crate) requests_max: usize,
     /// How long one may take until its answer begins.
@@ -41,25 +64,33 @@ pub(crate) struct Bounds {
 
 /// `router` within the limits.
 pub(crate) fn limited(router: Router, bounds: Bounds) -> Router {
-    let answer = bounds.answer;
+    let Bounds { of, answer, .. } = bounds;
+    metrics::refuses(of, &["busy", "slow", "panic"]);
     // From the outside in: the one that is named first sees a request first.
     let layers = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(move |error| async move { turn_away(&error, answer) }))
+        .layer(HandleErrorLayer::new(move |error| async move { turn_away(&error, of, answer) }))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(bounds.requests_max))
         .layer(TimeoutLayer::new(bounds.request_timeout))
-        .layer(CatchPanicLayer::custom(move |payload| panicked(payload, answer)))
+        .layer(CatchPanicLayer::custom(move |payload| panicked(payload, of, answer)))
         .layer(DefaultBodyLimit::max(bounds.body_max_bytes));
     router.layer(layers)
 }
 
+/// `router`, whose handlers may panic: for routes that stand outside of the other limits.
+pub(crate) fn catching(router: Router, of: Of, answer: fn(StatusCode, &str) -> Response) -> Router {
+    metrics::refuses(of, &["panic"]);
+    router.layer(CatchPanicLayer::custom(move |payload| panicked(payload, of, answer)))
+}
+
 /// What load shedding and the time limit say, as answers.
-fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) -> Response {
+fn turn_away(error: &tower::BoxError, of: Of, answer: fn(StatusCode, &str) -> Response) -> Response {
     let is_overload = error.is::<Overloaded>();
     let why = if is_overload { "too many requests at once" } else { "the request took too long" };
-    metrics::refused(if is_overload { "busy" } else { "slow" });
+    metrics::refused(of, if is_overload { "busy" } else { "slow" });
     tracing::warn!(
         result = "refused",
+        of = of.name(),
         status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
         error = why,
         "request"
@@ -70,12 +101,13 @@ fn turn_away(error: &tower::BoxError, answer: fn(StatusCode, &str) -> Response) 
 /// A handler that panicked: its request gets an answer and the process lives on.
 // The layer's signature: the payload comes by value.
 #[allow(clippy::needless_pass_by_value)]
-fn panicked(payload: Box<dyn Any + Send>, answer: fn(StatusCode, &str) -> Response) -> Response {
-    metrics::refused("panic");
+fn panicked(payload: Box<dyn Any + Send>, of: Of, answer: fn(StatusCode, &str) -> Response) -> Response {
+    metrics::refused(of, "panic");
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
     tracing::error!(
         result = "panicked",
+        of = of.name(),
         status = StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
         error = text,
         "request"
@@ -98,7 +130,13 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(20);
 
     fn bounds(requests_max: usize, request_timeout: Duration) -> Bounds {
-        Bounds { requests_max, request_timeout, body_max_bytes: 1_024, answer: answer::error }
+        Bounds {
+            of: Of::Callbacks,
+            requests_max,
+            request_timeout,
+            body_max_bytes: 1_024,
+            answer: answer::error,
+        }
     }
 
     async fn ask(router: &Router, path: &str) -> Response {

@@ -5,8 +5,9 @@
 //!
 //! [`Exposition`] is the binary's recorder, with `/metrics` on it. Left out: what the store and its follower count (`cutout-flags`).
 
-use crate::Shared;
+use crate::limits::{Of, catching};
 use crate::pulse::Kind as Heard;
+use crate::{Shared, answer};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -73,8 +74,8 @@ pub const METRICS: [Metric; 22] = [
     Metric {
         name: SHED,
         kind: Kind::Counter,
-        labels: "`why`: `busy`, `slow`, `panic`",
-        what: "requests beyond a limit, of callbacks and operators",
+        labels: "`of`: `callbacks`, `operators`, `readiness`; `why`: `busy`, `slow`, `panic`",
+        what: "requests that were turned away unanswered: too many at once, or longer than they may take; and those that met a defect. Alarm on it",
     },
     Metric {
         name: UNKEYED,
@@ -251,7 +252,8 @@ fn describe() {
 
 /// `/metrics`.
 pub(crate) fn router(shared: Arc<Shared>, exposition: Exposition) -> Router {
-    Router::new().route("/metrics", get(metrics_text)).with_state((shared, exposition))
+    let router = Router::new().route("/metrics", get(metrics_text)).with_state((shared, exposition));
+    catching(router, Of::Readiness, answer::error)
 }
 
 async fn metrics_text(State((shared, exposition)): State<(Arc<Shared>, Exposition)>) -> Response {
@@ -290,8 +292,13 @@ pub(crate) fn key_refused(name: &str) {
 }
 
 /// A request beyond a limit.
-pub(crate) fn refused(why: &'static str) {
-    counter!(SHED, "why" => why).increment(1);
+pub(crate) fn refused(of: Of, why: &'static str) {
+    counter!(SHED, "of" => of.name(), "why" => why).increment(1);
+}
+
+/// These may come: told as none from the beginning, since an alert sees no first one that comes out of nothing.
+pub(crate) fn refuses(of: Of, whys: &[&'static str]) {
+    whys.iter().for_each(|why| counter!(SHED, "of" => of.name(), "why" => *why).increment(0));
 }
 
 /// A transition was committed.
@@ -358,7 +365,7 @@ impl Name {
             BreakerState::Open => self.open += 1,
             BreakerState::HalfOpen => self.half_open += 1,
         }
-        match flag.forced.filter(|forced| forced.until_ms.is_none_or(|until_ms| now_ms < until_ms)) {
+        match flag.forced_at(now_ms) {
             Some(forced) if forced.state == Forced::Open => self.forced_open += 1,
             Some(_) => self.forced_closed += 1,
             None => {}

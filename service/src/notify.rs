@@ -40,6 +40,7 @@ const OLD_AFTER_MS: u64 = 3_600_000;
 
 /// Delivers to every destination. Never returns.
 pub(crate) async fn run(shared: &Shared, destinations: Vec<Destination>) {
+    shared.in_use.asked_by(destinations.iter().map(Destination::wanted).collect());
     let reader = format!("{:016x}", fastrand::u64(..));
     let deliveries = destinations.into_iter().filter_map(|destination| match Delivery::new(destination) {
         Ok(delivery) => Some(delivery),

@@ -28,9 +28,10 @@ pub use session::{SESSION_SECS, SessionSecret, SessionSecretError};
 pub(crate) use door::{Door, Visitor};
 
 use crate::Shared;
+use crate::answer::RETRY_AFTER_SECS;
 use crate::api::problem::Problem;
 use crate::api::{self, Api, REQUEST_ID};
-use crate::limits::{Bounds, limited};
+use crate::limits::{Bounds, Of, limited};
 use crate::operators::{Operator, Operators};
 use axum::Router;
 use axum::body::Body;
@@ -111,6 +112,7 @@ pub(crate) fn router(shared: Arc<Shared>, operators: Operators, page: Page) -> R
         .route("/login", get(door::form).post(door::sign_in))
         .route("/assets/{name}", get(assets::asset));
     let bounds = Bounds {
+        of: Of::Operators,
         requests_max: REQUESTS_MAX,
         request_timeout: REQUEST_TIMEOUT,
         body_max_bytes: FORM_MAX_BYTES,
@@ -137,6 +139,9 @@ async fn finish(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
         *response.body_mut() = Body::from(page.into_string());
     }
     let headers = response.headers_mut();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+    }
     if let Ok(id) = HeaderValue::try_from(&id) {
         headers.insert(REQUEST_ID, id);
     }

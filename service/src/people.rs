@@ -280,7 +280,17 @@ async fn restore_pause(shared: &Shared, term: &Term) -> Result<(), StoreError> {
     if read.pause.is_none() && pause.holds_at(read.now_ms) {
         let cause = Cause::Person { by: pause.by.clone(), why: pause.why.clone(), act: "restore" };
         shared.parts.store.set_pause(Some(&pause), &cause, read.now_ms).await?;
-        tracing::warn!("a pause that the store lost is restored");
+        let Pause { by, why, until_ms, .. } = &pause;
+        let at_ms = read.now_ms;
+        tracing::warn!(
+            cause = "person",
+            act = "restore",
+            by,
+            why,
+            at_ms,
+            until_ms,
+            "a pause that the store lost is restored"
+        );
     }
     Ok(())
 }

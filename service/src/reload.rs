@@ -6,6 +6,7 @@
 //!
 //! Left out: what follows from it for the flags (`declare` in the library, `sweep`).
 
+use crate::notify::destination::{Wanted, undeclared};
 use crate::{Breakers, Service, Shared, breakers, metrics};
 use cutout_core::Chain;
 use cutout_core::Problems;
@@ -34,6 +35,8 @@ struct State {
     since_ms: i64,
     /// How many mistakes the newest file has that was not taken; 0: the newest one is in use.
     mistakes: usize,
+    /// What destinations of notifications ask for.
+    wanted: Vec<Wanted>,
 }
 
 /// What became of a file.
@@ -49,7 +52,8 @@ pub enum Reloaded {
 
 impl InUse {
     pub(crate) fn new(breakers: Breakers, now_ms: i64) -> InUse {
-        let state = State { breakers: Arc::new(breakers), since_ms: now_ms, mistakes: 0 };
+        let wanted = Vec::new();
+        let state = State { breakers: Arc::new(breakers), since_ms: now_ms, mistakes: 0, wanted };
         InUse { state: Mutex::new(state), replaced: Notify::new() }
     }
 
@@ -66,6 +70,25 @@ impl InUse {
     pub(crate) fn since_and_mistakes(&self) -> (i64, usize) {
         let state = self.state();
         (state.since_ms, state.mistakes)
+    }
+
+    /// Keeps in mind what destinations of notifications ask for, and warns of what is not declared.
+    pub(crate) fn asked_by(&self, wanted: Vec<Wanted>) {
+        self.state().wanted = wanted;
+        self.warn_of_undeclared();
+    }
+
+    /// What destinations of notifications ask for and these breakers do not declare.
+    pub(crate) fn undeclared(&self) -> Vec<String> {
+        let state = self.state();
+        undeclared(&state.wanted, &state.breakers)
+    }
+
+    /// A file that renames a breaker is right in itself, so it is taken; who asked for the old name would hear nothing any more.
+    fn warn_of_undeclared(&self) {
+        for mistake in self.undeclared() {
+            tracing::warn!(mistake, "a destination of notifications is told nothing of what it asks for");
+        }
     }
 
     fn replace(&self, breakers: Breakers, now_ms: i64) -> Result<Reloaded, Problems> {
@@ -98,6 +121,7 @@ pub(crate) fn reload(shared: &Shared, read: Result<Breakers, Problems>) -> Reloa
             let breakers = shared.breakers();
             let (revision, breakers) = (breakers.revision, breakers.declarations.len());
             tracing::info!(revision, breakers, "another breakers' file is at work");
+            shared.in_use.warn_of_undeclared();
             Reloaded::Taken
         }
         Ok(same) => same,

@@ -102,7 +102,7 @@ pub async fn serve(
         loop {
             let permit = crowd.permit().await;
             take(accept(&listener, &crowd).await, permit, &mut connections);
-            while connections.try_join_next().is_some() {}
+            reap(&mut connections);
         }
     };
     tokio::select! {
@@ -120,6 +120,16 @@ pub async fn serve(
     tracing::info!(connections = graceful.count(), "draining");
     if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "cut at the end of the drain limit");
+    }
+    reap(&mut connections);
+}
+
+/// Forgets connections that have ended. One that panicked has cut its client off without an answer: a defect that nothing else tells of.
+fn reap(connections: &mut JoinSet<()>) {
+    while let Some(ended) = connections.try_join_next() {
+        if let Err(error) = ended {
+            tracing::error!(error = %Chain(&error), "a connection ended by a defect");
+        }
     }
 }
 

@@ -300,13 +300,11 @@ impl<'a> Reader<'a> {
 
     fn notify(&mut self, breakers: &Breakers) -> Vec<Destination> {
         let destinations = destination::read(self.variables, &mut self.problems);
-        let names: Vec<&str> = breakers.declarations.iter().map(|declaration| &*declaration.name).collect();
         // A file with mistakes may lack names for that reason alone.
-        for destination in destinations.iter().filter(|_| !names.is_empty()) {
-            for name in destination.breakers.iter().filter(|name| !names.contains(&&***name)) {
-                let (prefix, of) = (destination::PREFIX, destination.name.to_uppercase());
-                let remedy = nearest::remedy(name, &names);
-                self.problems.note(format!("{prefix}{of}_BREAKERS: no breaker {name} is declared: {remedy}"));
+        if !breakers.declarations.is_empty() {
+            let wanted: Vec<_> = destinations.iter().map(Destination::wanted).collect();
+            for mistake in destination::undeclared(&wanted, breakers) {
+                self.problems.note(mistake);
             }
         }
         destinations

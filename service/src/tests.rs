@@ -25,6 +25,7 @@ mod bounds;
 mod files;
 mod page;
 mod people;
+mod readiness;
 mod staleness;
 
 const URL: &str = "https://service-a.example/dd_circuit_breaker/callback";
@@ -400,6 +401,8 @@ enum Disturbance {
     Away,
     /// Cannot read the record of `bank-charge/0002`.
     Foreign,
+    /// Panics when it is asked to read.
+    Panic,
 }
 
 /// A memory store with a disturbance, which notes what it was asked to read.
@@ -451,6 +454,7 @@ impl Store for Disturbed {
                 }
                 Ok(read)
             }
+            Disturbance::Panic => panic!("a defect of the store"),
             _ => self.inner.read(ids, monitor_id).await,
         }
     }

@@ -5,8 +5,12 @@ use serde_json::{Value, json};
 
 on_each_store!(
     every_act_and_every_transition_is_told_with_who_why_and_links,
+    what_watch_mode_decides_is_told_to_be_that,
     the_history_is_exported_as_it_is_shown
 );
+
+/// The monitor of `fleet`, which is in watch mode.
+const WATCHED: u64 = 5_200_003;
 
 /// A story: an alert, a pause and its end, two overrides, one of which is ended.
 async fn story(rig: &Rig) {
@@ -76,6 +80,30 @@ async fn every_act_and_every_transition_is_told_with_who_why_and_links(kept: Kep
     assert_eq!((&alert["monitor"], &alert["event"]), (&json!(MONITOR_URL), &json!(EVENT_URL)));
     let acts = logged.iter().chain(&rig.lines("scope")).filter(|line| line["cause"] == "person").count();
     assert_eq!(acts, 5, "{logged:?}");
+}
+
+async fn what_watch_mode_decides_is_told_to_be_that(kept: Kept) {
+    let rig = Rig::start(kept).await;
+    rig.say(WATCHED, &[("0001", "Alert")]).await;
+    rig.say(MONITOR, &[("0001", "Alert")]).await;
+    if let Some(redis) = &rig.redis {
+        // As a version wrote it that did not tell the mode.
+        let old = r#"{"from":"closed","to":"open","at_ms":1,"cause":{"kind":"stale"}}"#;
+        let key = "cutout:{default}:audit";
+        redis.ask::<String>(&["XADD", key, "*", "breaker", "bank-charge/0002", "entry", old]);
+    }
+    let history = rig.get(Who::Vic, "/v1/history").await.body;
+    let items = history["items"].as_array().unwrap();
+    let modes: Vec<Value> =
+        items.iter().rev().map(|item| json!([item["breaker"], item["to"], item["mode"]])).collect();
+    let expected = [
+        json!(["fleet", "open", "watch"]),
+        json!(["bank-charge/0001", "open", "enforce"]),
+        json!(["bank-charge/0002", "open", null]),
+    ];
+    assert_eq!(modes, expected[..if rig.redis.is_some() { 3 } else { 2 }]);
+    let logged: Vec<Value> = rig.lines("transition").iter().map(|line| line["mode"].clone()).collect();
+    assert_eq!(logged, ["watch", "enforce"]);
 }
 
 async fn the_history_is_exported_as_it_is_shown(kept: Kept) {

@@ -149,3 +149,27 @@ async fn what_max_open_holds_is_shown_and_released(kept: Kept) {
     until("nothing is held", async || names(&rig.get(Who::Vic, "/v1/held").await.body).is_empty()).await;
     assert_eq!(rig.delete(Who::Ann, "/v1/held/capped/2?why=again").await.problem(), (404, "not-held"));
 }
+
+#[tokio::test]
+async fn with_the_store_away_the_list_is_answered_and_all_else_says_what_is_missing() {
+    let mut rig = Rig::start(Kept::Redis).await;
+    rig.say(MONITOR, &[("0001", "Alert")]).await;
+    rig.until_state("bank-charge/0001", "open").await;
+    rig.redis.as_mut().unwrap().kill();
+    let list = rig.get(Who::Vic, "/v1/breakers").await;
+    assert_eq!((list.status, names(&list.body)), (200, vec!["bank-charge/0001"]));
+    let breaker = "/v1/breakers/bank-charge/0001";
+    for path in [breaker, "/v1/pause", "/v1/history", "/v1/history/export"] {
+        let answered = rig.get(Who::Vic, path).await;
+        assert_eq!(answered.problem(), (503, "store"), "{path}");
+        assert_eq!(answered.header("retry-after"), "2", "{path}");
+    }
+    let body = json!({"state": "closed", "why": "a drill", "until": "30m"});
+    let answered = rig.put(Who::Ann, "/v1/overrides/bank-charge/0001", &body).await;
+    assert_eq!(answered.problem(), (503, "store"), "nothing was decided, and that is said");
+    // How old the list is can be seen.
+    until("its age grows", async || {
+        rig.get(Who::Vic, "/v1/breakers").await.body["age_ms"].as_i64().unwrap() > 1_500
+    })
+    .await;
+}

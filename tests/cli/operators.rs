@@ -2,10 +2,12 @@
 
 use cutout_tests::binaries::binary;
 use cutout_tests::canary;
+use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::Program;
 use cutout_tests::redis::RedisServer;
+use cutout_tests::rig::{Kept, Rig};
 use cutout_tests::service::ServiceProcess;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Command;
 
 const BREAKERS: &str = r#"
@@ -57,19 +59,11 @@ impl World {
     }
 
     fn command(&self, token: &str, arguments: &[&str]) -> Program {
-        let url = self.url();
-        let path = std::env::var("PATH").unwrap();
-        let environment = [("CUTOUT_URL", url.as_str()), ("CUTOUT_TOKEN", token), ("PATH", path.as_str())];
-        let mut command = Program::command(&binary("cutout"), &environment);
-        command.args(arguments);
-        Program::start(command)
+        command_at(&self.url(), token, arguments)
     }
 
     fn run(&self, token: &str, arguments: &[&str]) -> Ended {
-        let mut program = self.command(token, arguments);
-        let code = program.wait().code().unwrap();
-        program.read_to_end();
-        Ended { code, told: program.lines().join("\n") }
+        run_at(&self.url(), token, arguments)
     }
 
     fn ann(&self, arguments: &[&str]) -> Ended {
@@ -79,6 +73,22 @@ impl World {
     fn bob(&self, arguments: &[&str]) -> Ended {
         self.run(canary::OTHER_OPERATOR_TOKEN, arguments)
     }
+}
+
+/// The command against the service at `url`.
+fn command_at(url: &str, token: &str, arguments: &[&str]) -> Program {
+    let path = std::env::var("PATH").unwrap();
+    let environment = [("CUTOUT_URL", url), ("CUTOUT_TOKEN", token), ("PATH", path.as_str())];
+    let mut command = Program::command(&binary("cutout"), &environment);
+    command.args(arguments);
+    Program::start(command)
+}
+
+fn run_at(url: &str, token: &str, arguments: &[&str]) -> Ended {
+    let mut program = command_at(url, token, arguments);
+    let code = program.wait().code().unwrap();
+    program.read_to_end();
+    Ended { code, told: program.lines().join("\n") }
 }
 
 impl Ended {
@@ -138,6 +148,26 @@ fn people_force_and_end_and_read_who_did() {
     assert_eq!(rest.told.lines().count(), 1, "{}", rest.told);
 }
 
+/// A service that has not reached its store for long shows the last that it knows; a test cannot wait for that, so a stand-in says it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whether_anything_is_open_is_not_told_from_a_list_that_is_old() {
+    let api = Double::start("127.0.0.1").await;
+    let json = |body: Value| [Answer::new(200, body.to_string()).header("content-type", "application/json")];
+    let item = |state: &str| json!({"breaker": "fleet", "state": state, "since": "2026-11-21T01:15:18Z"});
+    api.answer("/v1/pause", json(json!({"pause": null})));
+    let ended = |age_ms: i64, state: &str| {
+        api.answer("/v1/status", json(json!({"now": "2026-11-21T01:20:00Z", "age_ms": age_ms, "losses": 0})));
+        api.answer("/v1/breakers", json(json!({"items": [item(state)], "next": null})));
+        run_at(&api.url(), canary::VIEWER_TOKEN, &["status", "--fail-if-open"])
+    };
+    ended(89_999, "closed").is(0, &["0 open"]);
+    ended(89_999, "open").is(1, &["1 open"]);
+    for state in ["open", "closed", "half-open"] {
+        ended(90_000, state).is(3, &[&format!("fleet  {state}"), "nobody can tell what is open now"]);
+    }
+    run_at(&api.url(), canary::VIEWER_TOKEN, &["status"]).is(0, &["what follows is that old"]);
+}
+
 #[test]
 fn two_operators_do_not_undo_each_other_unseen() {
     let world = World::start();
@@ -163,7 +193,24 @@ fn a_pause_is_set_shown_and_ended() {
     world.ann(&["status"]).is(0, &["PAUSED by ann until", "Datadog lies"]);
     world.bob(&["resume", "--why", "no"]).is(1, &["--force"]);
     world.ann(&["resume", "--why", "it is well again"]).is(0, &["ended"]);
-    world.ann(&["release", "bank-charge/0001", "--why", "x"]).is(1, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_max_open_holds_is_shown_and_released() {
+    let rig = Rig::start(Kept::Redis).await;
+    let url = format!("http://{}", rig.operators_at());
+    let ann = |arguments: &[&str]| run_at(&url, canary::OPERATOR_TOKEN, arguments);
+    let release = ["release", "bank-charge/0001", "--why", "x"];
+    ann(&release).is(1, &["max_open does not hold breaker bank-charge/0001"]);
+    // `capped` may open a third of its keys.
+    rig.say(5_200_002, &[("a", "Alert"), ("b", "Alert"), ("c", "OK")]).await;
+    let held = rig.until_held().await;
+    ann(&["status", "--held"]).is(0, &[&held, "held by max_open", "0 open, 0 half-open, 1 closed"]);
+    ann(&["release", &held, "--why", "it is real"]).is(0, &[&format!("{held}  open")]);
+    rig.until_state(&held, "open").await;
+    ann(&["status", "--held"]).is(0, &["0 open, 0 half-open, 0 closed"]);
+    ann(&["history", &held]).is(0, &["closed -> open  release by ann: it is real"]);
+    ann(&["release", &held, "--why", "again"]).is(1, &["max_open does not hold"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use reqwest::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
 
-const SECRET: &str = "canary-secret-of-sessions-of-this-test";
+pub(crate) const SECRET: &str = "canary-secret-of-sessions-of-this-test";
 
 /// A browser without a window: it follows nothing by itself.
 pub(crate) fn request(at: &Instance, method: Method, path: &str) -> RequestBuilder {

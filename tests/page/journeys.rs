@@ -280,6 +280,7 @@ async fn what_is_held_back_is_shown_and_released_and_the_scope_is_paused() {
     browser.open(&format!("{base}/breakers/fleet"));
     let said = browser.text("main");
     assert!(said.contains("would have refused: open") && said.contains("(1 ×)"), "{said}");
+    assert!(browser.text("#past .change").ends_with("Open (watch mode)"), "{}", browser.text("#past"));
     browser.shot("watch-mode");
     browser.open(&format!("{base}/breakers/{held}"));
     browser.fill("#release-why", "it is real");

@@ -3,6 +3,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod access;
+mod away;
 mod browser;
 mod faults;
+mod healing;
 mod journeys;
+mod past;

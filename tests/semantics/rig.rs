@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use cutout_core::webhook::{self, Secret};
 use cutout_core::{BreakerId, Flag, Hold, Order, State};
-use cutout_flags::MemoryStore;
 use cutout_flags::store::{Committed, Publish, Store, Write};
+use cutout_flags::{AuditEntry, MemoryStore};
 use cutout_service::{Breakers, Parts, Service, breakers};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -143,7 +143,7 @@ impl Rig {
             not_closed_by: closed(stored.value.state()) - closed(record.state()),
             record,
             flag: Some(Publish::Change(flag.clone())),
-            audit: audit.into_iter().map(Into::into).collect(),
+            audit: audit.into_iter().map(|transition| AuditEntry::new(transition, policy.mode)).collect(),
         };
         let committed = self.store.commit(&read.term.unwrap(), &[write]).await.unwrap();
         assert_eq!(committed, Committed::Taken(vec![true]));

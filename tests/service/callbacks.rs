@@ -122,7 +122,8 @@ async fn it_is_ready_once_the_breakers_are_declared() {
     let declared: String =
         hget.arg("cutout:{default}:meta").arg("declared").query_async(&mut connection).await.unwrap();
     let declared: Value = serde_json::from_str(&declared).unwrap();
-    assert_eq!(declared, json!({"revision": 0, "breakers": {"bank-charge": {"key": ["bank_code"]}}}));
+    let breakers = json!({"bank-charge": {"key": ["bank_code"]}, "watched": {"key": []}});
+    assert_eq!(declared, json!({"revision": 0, "breakers": breakers}));
 }
 
 #[test]

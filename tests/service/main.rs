@@ -5,6 +5,8 @@
 mod callbacks;
 mod dashboards;
 mod drain;
+mod flood;
+mod gauges;
 mod health;
 mod large;
 mod limits;

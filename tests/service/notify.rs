@@ -1,7 +1,7 @@
 //! Who is told of transitions, and that nothing waits for them.
 
 use crate::process::ServiceProcess;
-use crate::wire::{callback, read, send, until};
+use crate::wire::{callback, read, send, until, with};
 use cutout_core::webhook;
 use cutout_tests::canary;
 use cutout_tests::doubles::{Answer, Asked, Double};
@@ -12,6 +12,8 @@ use serde_json::Value;
 const HOOK: &str = "/services/canary-secret-hook";
 const SLACK_URL: &str = "CUTOUT_NOTIFY_OPS_SLACK_URL";
 const WEBHOOK_URL: &str = "CUTOUT_NOTIFY_BOT_WEBHOOK_URL";
+/// The monitor of `watched`.
+const WATCHED: u64 = 5_200_003;
 const WEBHOOK_SECRETS: &str = "CUTOUT_NOTIFY_BOT_WEBHOOK_SECRETS";
 
 /// A receiver of notifications that answers like this.
@@ -84,6 +86,29 @@ async fn slack_and_a_signed_webhook_are_told_once_and_the_url_stands_nowhere() {
         assert!(!service.log().contains("canary-secret-hook"), "{}", service.log());
     }
     assert_eq!((delivered, slack.asked().len()), (3.0, 3));
+}
+
+#[tokio::test]
+async fn what_a_breaker_in_watch_mode_decides_is_told_as_what_it_would_do() {
+    let redis = RedisServer::start();
+    let ((slack, slack_url), (bot, bot_url)) = (receiver([ok()]).await, receiver([ok()]).await);
+    let more =
+        [(SLACK_URL, &*slack_url), (WEBHOOK_URL, &*bot_url), (WEBHOOK_SECRETS, canary::SIGNING_SECRET)];
+    let service = started(&redis, &more, 2).await;
+    let alert = with(callback("0001", "Alert", 5), "monitor_id", WATCHED.into());
+    assert_eq!(send(service.at(), &alert).await.status, 200);
+    until("both are told", async || slack.asked().len() == 1 && bot.asked().len() == 1).await;
+    let body = verified(&bot.asked()[0]);
+    assert_eq!(
+        (&body["breaker"], &body["to"], &body["mode"]),
+        (&"watched".into(), &"open".into(), &"watch".into())
+    );
+    let text: Value = serde_json::from_slice(&slack.asked()[0].body).unwrap();
+    let text = text["text"].as_str().unwrap();
+    assert!(
+        text.starts_with(":eyes: *watched* would be open") && text.contains("nobody is refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

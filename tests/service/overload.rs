@@ -25,7 +25,7 @@ async fn started(redis: &RedisServer) -> ServiceProcess {
 }
 
 /// How many files this process, and what it starts, may have open, after asking for enough.
-fn files_max() -> usize {
+pub(crate) fn files_max() -> usize {
     let wanted = format!("--nofile={}:", IDLE + OTHER_FILES);
     // It fails where the hard limit is lower; then there are fewer connections, which is told.
     let _ = Command::new("prlimit").args(["--pid", &std::process::id().to_string(), &wanted]).output();

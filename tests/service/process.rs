@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::process::Command;
 
-/// `bank-charge` by bank, with the shortest ramp that a file may declare.
+/// `bank-charge` by bank, with the shortest ramp that a file may declare; `watched` refuses nobody.
 const BREAKERS: &str = r#"
 [[breaker]]
 name = "bank-charge"
@@ -15,6 +15,11 @@ key = ["bank_code"]
 monitors = { ids = [5200001] }
 min_open = "0s"
 ramp = "1s"
+
+[[breaker]]
+name = "watched"
+monitors = { ids = [5200003] }
+mode = "watch"
 "#;
 
 /// A running service; killed when dropped.

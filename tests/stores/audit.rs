@@ -2,7 +2,7 @@
 
 use crate::subject::{DEADLINE, Subject, WAIT, bank, commit, declare};
 use cutout_core::flag::State::{Closed, Open};
-use cutout_core::{Breaker, BreakerId, Cause, Transition};
+use cutout_core::{Breaker, BreakerId, Cause, Mode, Transition};
 use cutout_flags::{AuditEntry, AuditFrom, AuditId, AuditKept, Audited, Committed, Links, Write};
 use serde_json::json;
 use std::time::Duration;
@@ -11,7 +11,10 @@ use std::time::Duration;
 fn telling(id: &BreakerId, expected: u64, transitions: i64) -> Write {
     let transition = |at_ms| Transition { from: Closed, to: Open, at_ms, cause: Cause::Stale, fault: None };
     let links = Links { monitor: Some("https://dd.example/monitors/7".into()), event: None };
-    let entry = |at_ms| AuditEntry { transition: transition(at_ms), links: Some(links.clone()) };
+    let entry = |at_ms| {
+        let links = Some(links.clone());
+        AuditEntry { transition: transition(at_ms), mode: Mode::Watch, links }
+    };
     let audit = (1..=transitions).map(entry).collect();
     Write::Breaker { id: id.clone(), expected, record: Breaker::new(1), flag: None, not_closed_by: 0, audit }
 }
@@ -31,7 +34,7 @@ pub(crate) async fn the_audit_stream_reads_in_both_directions_and_in_parts(subje
     assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
     assert!(all.is_sorted_by_key(|entry| entry.id));
     let shown = json!({"from": "closed", "to": "open", "at_ms": 1, "cause": {"kind": "stale"},
-                       "links": {"monitor": "https://dd.example/monitors/7"}});
+                       "mode": "watch", "links": {"monitor": "https://dd.example/monitors/7"}});
     assert_eq!(all[0].entry, shown);
 
     let newest = store.audit(AuditFrom::Before(None), 2).await.unwrap();

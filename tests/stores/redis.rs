@@ -4,8 +4,8 @@ use crate::subject::{
     DEADLINE, Following, Seen, Subject, WAIT, Watcher, bank, commit, declare, flag, plain, write,
 };
 use cutout_core::flag::State::{Closed, Open};
-use cutout_core::{Breaker, BreakerId, Cause, Declared, Transition};
-use cutout_flags::{Committed, Epoch, Follower, RedisStore, Store, StoreError, Term, Write};
+use cutout_core::{Breaker, BreakerId, Cause, Declared, Mode, Transition};
+use cutout_flags::{AuditEntry, Committed, Epoch, Follower, RedisStore, Store, StoreError, Term, Write};
 use cutout_tests::canary::REDIS_PASSWORD;
 use cutout_tests::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
@@ -103,7 +103,7 @@ async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
     let opened = Transition { from: Closed, to: Open, at_ms: 5, cause: cause.clone(), fault: None };
     let (id, record) = (bank(1), Breaker::new(1));
     let closed = Transition { from: Open, to: Closed, at_ms: 6, cause: Cause::Stale, fault: None };
-    let audit = vec![opened.clone().into(), closed.into()];
+    let audit = vec![AuditEntry::new(opened.clone(), Mode::Enforce), AuditEntry::new(closed, Mode::Watch)];
     let write = Write::Breaker { id, expected: 0, record, flag: None, not_closed_by: 0, audit };
     commit(&*store, &term, write.clone()).await;
     assert_eq!(store.commit(&term, &[write]).await.unwrap(), Committed::Taken(vec![false]));
@@ -117,10 +117,13 @@ async fn what_changed_and_who_paused_stands_in_the_audit_stream() {
     let entries: Vec<(String, serde_json::Value)> = entries.into_iter().map(read).collect();
     let person = json!({"kind": "person", "by": "ann", "why": "a \"drill\"", "act": "force"});
     let expected = [
-        ("bank-charge/00001", json!({"from": "closed", "to": "open", "at_ms": 5, "cause": person})),
         (
             "bank-charge/00001",
-            json!({"from": "open", "to": "closed", "at_ms": 6, "cause": {"kind": "stale"}}),
+            json!({"from": "closed", "to": "open", "mode": "enforce", "at_ms": 5, "cause": person}),
+        ),
+        (
+            "bank-charge/00001",
+            json!({"from": "open", "to": "closed", "mode": "watch", "at_ms": 6, "cause": {"kind": "stale"}}),
         ),
         ("", json!({"at_ms": 7, "cause": person})),
     ];

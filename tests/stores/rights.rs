@@ -4,8 +4,8 @@ use crate::channel::{META, blocked, channel_of, subscribed, until};
 use crate::subject::{Following, bank, flag, write};
 use cutout_core::Declared;
 use cutout_core::flag::State::{Closed, Open};
-use cutout_core::{Breaker, Cause, Transition};
-use cutout_flags::{AuditFrom, Committed, RedisStore, Store, Term, Write};
+use cutout_core::{Breaker, Cause, Mode, Transition};
+use cutout_flags::{AuditEntry, AuditFrom, Committed, RedisStore, Store, Term, Write};
 use cutout_tests::redis::{RedisServer, documented_users, url_of};
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ async fn flip(store: &dyn Store, term: &Term, revision: u64) {
         unreachable!("it is a breaker's");
     };
     let cause = Cause::Person { by: "ann".into(), why: "a drill".into(), act: "force" };
-    let audit = vec![Transition { from: Closed, to, at_ms: 5, cause, fault: None }.into()];
+    let audit =
+        vec![AuditEntry::new(Transition { from: Closed, to, at_ms: 5, cause, fault: None }, Mode::Enforce)];
     let not_closed_by = if to == Open { 1 } else { -1 };
     let write = Write::Breaker { id, expected, record: Breaker::new(1), flag, not_closed_by, audit };
     assert_eq!(store.commit(term, &[write]).await.unwrap(), Committed::Taken(vec![true]));

@@ -95,6 +95,7 @@ pub struct Rig {
     /// Its Redis; none where the flags are in memory.
     pub redis: Option<RedisServer>,
     folder: TempDir,
+    more: Vec<(String, String)>,
 }
 
 impl Rig {
@@ -109,7 +110,23 @@ impl Rig {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("breakers.toml"), BREAKERS).expect("the folder can be written");
         let first = instance(redis.as_ref(), &folder, more).await;
-        Rig { first, redis, folder }
+        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Rig { first, redis, folder, more }
+    }
+
+    /// Ends the first instance at once, as a crash does.
+    pub fn kill(&mut self) {
+        self.first.program.kill();
+    }
+
+    /// Starts the first instance again, with the same settings and at the same addresses.
+    pub async fn restart(&mut self) {
+        // The places must be free before they are taken again.
+        self.kill();
+        let (callbacks, operators) = (self.first.callbacks.to_string(), self.first.operators.to_string());
+        let more = self.more.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let at = [("CUTOUT_LISTEN", callbacks.as_str()), ("CUTOUT_OPERATORS_LISTEN", operators.as_str())];
+        self.first = instance(self.redis.as_ref(), &self.folder, &more.chain(at).collect::<Vec<_>>()).await;
     }
 
     /// One more instance on the same Redis.

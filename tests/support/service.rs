@@ -106,9 +106,17 @@ impl ServiceProcess {
     ///
     /// # Panics
     /// If it cannot be written.
-    pub fn rewrite(&self, breakers: &str) {
+    pub fn rewrite(&self, breakers: impl AsRef<[u8]>) {
         std::fs::write(self.folder.path().join("breakers.toml"), breakers)
             .expect("the folder can be written");
+    }
+
+    /// Takes its breakers' file away.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn remove_file(&self) {
+        std::fs::remove_file(self.folder.path().join("breakers.toml")).expect("the file is there");
     }
 
     /// Asks it to end, as an orchestrator does.

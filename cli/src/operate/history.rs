@@ -47,6 +47,7 @@ fn line(terminal: Terminal, item: &Value) -> String {
         (_, Some(to)) => format!("  {}", terminal.state(to, 0)),
         _ => String::new(),
     };
+    let watched = if item["mode"] == "watch" { " (watch)" } else { "" };
     let cause = &item["cause"];
     let what = match cause["by"].as_str() {
         Some(_) => format!("{} by {}: {}", text(&cause["act"]), text(&cause["by"]), text(&cause["why"])),
@@ -57,7 +58,7 @@ fn line(terminal: Terminal, item: &Value) -> String {
     };
     let link = item["links"]["event"].as_str().or(item["links"]["monitor"].as_str());
     let link = link.map(|link| format!("  {}", crate::terminal::plain(link))).unwrap_or_default();
-    format!("{at}  {breaker}{change}  {what}{link}")
+    format!("{at}  {breaker}{change}{watched}  {what}{link}")
 }
 
 /// Copies the export to standard output. A cut one is told, with the place to go on from left to its reader.

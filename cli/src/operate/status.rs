@@ -15,19 +15,35 @@ const PAGE: &str = "1000";
 /// How many are shown at the most.
 const SHOWN_MAX: usize = 100_000;
 
+/// From here on the list is told to be old.
+const OLD_MS: i64 = 90_000;
+
+/// What was shown.
+struct Shown {
+    /// How many are open.
+    open: usize,
+    /// How long the store has been silent, milliseconds, if that is for too long to know how things are now.
+    old_ms: Option<i64>,
+}
+
 pub(super) async fn run(api: &Api, terminal: Terminal, asked: &StatusArguments) -> Result<(), Failed> {
-    let open = match &asked.breaker {
-        Some(breaker) => one(api, terminal, breaker, asked.form.json).await?,
+    let Shown { open, old_ms } = match &asked.breaker {
+        // Read from the store itself, so never old.
+        Some(breaker) => Shown { open: one(api, terminal, breaker, asked.form.json).await?, old_ms: None },
         None => all(api, terminal, asked).await?,
     };
-    match (asked.fail_if_open, open) {
-        (true, 1..) => Err(Failed::refused(format!("{open} open"))),
+    match (asked.fail_if_open, old_ms, open) {
+        (true, Some(old_ms), _) => {
+            let told = "the store has not answered the service for";
+            Err(Failed::unreachable(format!("{told} {}: nobody can tell what is open now", age(old_ms))))
+        }
+        (true, None, 1..) => Err(Failed::refused(format!("{open} open"))),
         _ => Ok(()),
     }
 }
 
-/// Shows a list; how many of it are open.
-async fn all(api: &Api, terminal: Terminal, asked: &StatusArguments) -> Result<usize, Failed> {
+/// Shows a list.
+async fn all(api: &Api, terminal: Terminal, asked: &StatusArguments) -> Result<Shown, Failed> {
     let mut service = api.get(&["status"]).json().await?;
     // The instance's own word on the pause may be half a minute old. While the store is away it is all there is.
     match api.get(&["pause"]).json().await {
@@ -37,9 +53,10 @@ async fn all(api: &Api, terminal: Terminal, asked: &StatusArguments) -> Result<u
     }
     let (items, is_cut) = list(api, asked).await?;
     let open = items.iter().filter(|item| item["state"] == "open").count();
+    let shown = Shown { open, old_ms: old_ms(&service) };
     if asked.form.json {
         terminal.line(&json!({"service": service, "items": items, "cut": is_cut}).to_string())?;
-        return Ok(open);
+        return Ok(shown);
     }
     for line in service_lines(&service) {
         terminal.line(&line)?;
@@ -53,7 +70,12 @@ async fn all(api: &Api, terminal: Terminal, asked: &StatusArguments) -> Result<u
     let half_open = items.len() - open - closed;
     let cut = if is_cut { ", and more that are not shown" } else { "" };
     terminal.line(&format!("{open} open, {half_open} half-open, {closed} closed{cut}"))?;
-    Ok(open)
+    Ok(shown)
+}
+
+/// How long the store has been silent, if the list is to be told as old.
+fn old_ms(service: &Value) -> Option<i64> {
+    service["age_ms"].as_i64().filter(|age_ms| *age_ms >= OLD_MS)
 }
 
 /// All items of all pages, and whether there are more than are taken.
@@ -91,9 +113,7 @@ fn service_lines(service: &Value) -> Vec<String> {
     if let Some(losses @ 1..) = service["losses"].as_u64() {
         lines.push(format!("the store lost its data {losses} times since this instance started"));
     }
-    /// From here on the list is told to be old.
-    const OLD_MS: i64 = 90_000;
-    if let Some(age_ms @ OLD_MS..) = service["age_ms"].as_i64() {
+    if let Some(age_ms) = old_ms(service) {
         lines.push(format!("the store has not answered for {}: what follows is that old", age(age_ms)));
     }
     lines

@@ -247,3 +247,12 @@ fn a_probe_is_for_what_a_signal_holds_open() {
     assert!(!Flag { state: State::HalfOpen, ..open.clone() }.probes_at(0));
     assert!(!Flag { state: State::Closed, ..open }.probes_at(0));
 }
+
+#[test]
+fn an_override_is_in_force_until_its_end_and_not_at_it() {
+    let of =
+        |until_ms| Flag { forced: Some(ForcedUntil { state: Forced::Open, until_ms }), ..Flag::default() };
+    let holds = |flag: &Flag, now_ms| flag.forced_at(now_ms).is_some();
+    assert_eq!([999, 1000].map(|now_ms| holds(&of(Some(1000)), now_ms)), [true, false]);
+    assert!(holds(&of(None), i64::MAX) && !holds(&Flag::default(), 0));
+}

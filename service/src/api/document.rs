@@ -49,8 +49,9 @@ const OF_ALL: [(&str, &str); 5] = [
     ),
 ];
 /// What any operation may answer that decides something.
-const OF_DECISIONS: [(&str, &str); 6] = [
+const OF_DECISIONS: [(&str, &str); 7] = [
     ("403", "The token's role may look and not decide"),
+    ("408", "The body did not arrive in time"),
     ("412", "It has changed since the version that If-Match names"),
     ("413", "The body is too large"),
     ("415", "The body is not application/json"),

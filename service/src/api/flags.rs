@@ -15,7 +15,7 @@ use super::{Api, Asked, tagged};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use cutout_core::{BreakerId, Declaration, MonitorSeen, State as BreakerState};
+use cutout_core::{BreakerId, Declaration, Flag, MonitorSeen, State as BreakerState};
 use cutout_flags::Published;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -55,11 +55,12 @@ pub(crate) struct ListQuery {
 }
 
 impl ListQuery {
-    fn takes(&self, shown: &BreakerSummary) -> bool {
-        self.state.is_none_or(|state| shown.state == state)
-            && self.name.as_ref().is_none_or(|name| shown.name == *name)
-            && self.key.as_ref().is_none_or(|key| shown.key.as_ref() == Some(key))
-            && self.overridden.is_none_or(|overridden| shown.forced.is_some() == overridden)
+    /// Asks the flag itself: of ten thousand breakers a page shows a hundred, and all wait while it is asked.
+    fn takes(&self, id: &BreakerId, flag: &Flag, now_ms: i64) -> bool {
+        self.state.is_none_or(|state| StateName::from(flag.state_at(now_ms)) == state)
+            && self.name.as_ref().is_none_or(|name| id.name() == name)
+            && self.key.as_ref().is_none_or(|key| id.key_len() > 0 && id.key() == key)
+            && self.overridden.is_none_or(|overridden| flag.forced_at(now_ms).is_some() == overridden)
     }
 }
 
@@ -87,22 +88,26 @@ pub(crate) fn listed(api: &Api, query: &ListQuery) -> Result<BreakerList, Proble
     let limit = page(query.limit)?;
     let scope = api.scope()?;
     let after = query.after.clone().map(BreakerId::from_stored);
-    let (mut items, mut total, mut states) = (Vec::new(), 0, BTreeMap::new());
+    let (mut items, mut total) = (Vec::new(), 0);
+    let mut states =
+        [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen].map(|state| (state, 0));
     let mut is_more = false;
     api.board().each(|id, published| {
-        let shown = BreakerSummary::of(id, published, scope.now_ms);
-        if !query.takes(&shown) {
+        if !query.takes(id, &published.flag, scope.now_ms) {
             return;
         }
         total += 1;
-        *states.entry(BreakerState::to_string(&published.flag.state_at(scope.now_ms))).or_default() += 1;
+        let state = published.flag.state_at(scope.now_ms);
+        states.iter_mut().filter(|(of, _)| *of == state).for_each(|(_, count)| *count += 1);
         let fits = after.as_ref().is_none_or(|after| id > after);
         is_more |= fits && items.len() == limit;
         if fits && items.len() < limit {
-            items.push(shown);
+            items.push(BreakerSummary::of(id, published, scope.now_ms));
         }
     });
     let next = items.last().filter(|_| is_more).map(|last| last.breaker.clone());
+    let states = states.into_iter().filter(|(_, count)| *count > 0);
+    let states = states.map(|(state, count)| (state.to_string(), count)).collect();
     Ok(BreakerList { items, total, states, next, age_ms: scope.age_ms() })
 }
 

@@ -3,7 +3,7 @@
 //! What is older than the retention is not shown, also where the store has not let it go yet. An entry is shown as far as
 //! this version can read it: an older or newer one may have written it.
 
-use super::model::{FaultView, StateName, time};
+use super::model::{FaultView, ModeName, StateName, time};
 use super::operator::Looker;
 use super::problem::Problem;
 use super::{Api, Asked};
@@ -100,6 +100,9 @@ pub(crate) struct HistoryItem {
     /// The same as `from` if a person's order, or the end of a fault, left the state as it was.
     #[schema(required)]
     pub(crate) to: Option<StateName>,
+    /// Whether that was carried out: what was decided in watch mode has refused nobody. Null: for the whole scope, and where an older version wrote it.
+    #[schema(required)]
+    pub(crate) mode: Option<ModeName>,
     pub(crate) cause: CauseView,
     /// How much of a fault was ordered; null: none was.
     #[schema(required)]
@@ -121,6 +124,7 @@ impl HistoryItem {
             breaker: breaker.as_ref().map(|breaker| breaker.as_str().to_owned()),
             from: state(&entry["from"]),
             to: state(&entry["to"]),
+            mode: ModeName::deserialize(&entry["mode"]).ok(),
             cause: CauseView {
                 kind: text(&cause["kind"]).unwrap_or_else(|| "unknown".to_owned()),
                 monitor_id: cause["monitor_id"].as_u64(),
@@ -158,9 +162,19 @@ pub(crate) async fn page(
 
 /// One page of the history.
 pub(crate) async fn paged(api: &Api, query: &HistoryQuery) -> Result<HistoryPage, Problem> {
+    paged_since(api, query, 0).await
+}
+
+/// One page of the history without what was written before `from_ms`, Unix milliseconds: nothing before it is looked through.
+pub(crate) async fn paged_since(
+    api: &Api,
+    query: &HistoryQuery,
+    from_ms: i64,
+) -> Result<HistoryPage, Problem> {
     let limit = super::flags::page(query.limit)?;
     let breaker = query.breaker.as_deref().map(BreakerId::typed);
-    let oldest = oldest_kept(api).await?;
+    let first = AuditId { at_ms: u64::try_from(from_ms).unwrap_or(0), number: 0 };
+    let oldest = oldest_kept(api).await?.max(first);
     let (mut before, mut items, mut looked_at) = (place(query.before.as_deref())?, Vec::new(), 0);
     while looked_at < LOOKED_AT_MAX {
         let read = api.store().audit(AuditFrom::Before(before), AUDIT_PER_READ_MAX).await?;

@@ -71,7 +71,7 @@ impl From<ForcedName> for Forced {
 }
 
 /// Whether a breaker's decision is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = Mode)]
 pub(crate) enum ModeName {
@@ -255,7 +255,7 @@ impl BreakerSummary {
     pub(crate) fn of(id: &BreakerId, published: &Published, now_ms: i64) -> BreakerSummary {
         let Published { flag, rev, .. } = published;
         let (state, would) = (flag.state_at(now_ms), flag.would_at(now_ms));
-        let forced = flag.forced.filter(|forced| forced.until_ms.is_none_or(|until_ms| now_ms < until_ms));
+        let forced = flag.forced_at(now_ms);
         let next = flag.next.filter(|next| now_ms < next.at_ms);
         BreakerSummary {
             breaker: id.as_str().to_owned(),

@@ -4,6 +4,7 @@
 //! whatever else ends without one. Nothing of the inside is told: that goes to the log, under the same id.
 
 use crate::answer::RETRY_AFTER_SECS;
+use crate::callback::BODY_READ_TIMEOUT;
 use crate::order::OrderError;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -73,6 +74,13 @@ impl Problem {
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    /// Of a body that did not arrive within [`BODY_READ_TIMEOUT`].
+    pub(crate) fn slow() -> Problem {
+        let detail =
+            format!("the body did not arrive within {} s: send it again", BODY_READ_TIMEOUT.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "slow", detail)
     }
 
     pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Problem {

@@ -3,6 +3,7 @@
 //! The URL of an incoming webhook is a secret: who knows it may write there. So all of it stands in the environment, with the other secrets, and not in the
 //! breakers' file, which people keep in repositories. No text shows a URL.
 
+use crate::{Breakers, nearest};
 use cutout_core::Problems;
 use cutout_core::webhook::Secret;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,34 @@ pub struct Destination {
     /// The names of the breakers; empty: all.
     pub(crate) breakers: BTreeSet<String>,
     pub(crate) on: BTreeSet<On>,
+}
+
+/// The breakers that one destination asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The variable that names them.
+    variable: String,
+    names: BTreeSet<String>,
+}
+
+impl Destination {
+    pub(crate) fn wanted(&self) -> Wanted {
+        let variable = format!("{PREFIX}{}_{BREAKERS}", self.name.to_uppercase());
+        Wanted { variable, names: self.breakers.clone() }
+    }
+}
+
+/// The names that destinations ask for and `breakers` does not declare, each with what to do: nobody is told of these.
+pub(crate) fn undeclared(wanted: &[Wanted], breakers: &Breakers) -> Vec<String> {
+    let declared: Vec<&str> = breakers.declarations.iter().map(|declaration| &*declaration.name).collect();
+    let of_one = |Wanted { variable, names }: &Wanted| {
+        let missing = names.iter().filter(|name| !declared.contains(&&***name));
+        let told = missing.map(|name| {
+            format!("{variable}: no breaker {name} is declared: {}", nearest::remedy(name, &declared))
+        });
+        told.collect::<Vec<_>>()
+    };
+    wanted.iter().flat_map(of_one).collect()
 }
 
 impl fmt::Debug for Destination {

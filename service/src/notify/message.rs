@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// The version of the body of signed webhooks.
 const SCHEMA: &str = "cutout.transition/1";
 
+/// What stands before a transition that is only watched.
+const WATCHED: &str = ":eyes:";
+
 /// What a destination is sent of an entry; none: nothing.
 pub(super) fn body(destination: &Destination, entry: &Audited) -> Option<Vec<u8>> {
     let item = serde_json::to_value(HistoryItem::of(entry)).ok()?;
@@ -47,12 +50,20 @@ fn is_wanted(destination: &Destination, entry: &Audited, item: &Value) -> bool {
 fn text(item: &Value) -> String {
     let said = |value: &Value| value.as_str().map(escaped).unwrap_or_default();
     let (cause, links) = (&item["cause"], &item["links"]);
+    // What is only watched must not wake anybody as if calls were refused.
+    let is_watched = item["mode"] == "watch";
     let mut text = match (item["breaker"].as_str(), item["to"].as_str()) {
         (Some(breaker), Some(to)) if item["from"] == item["to"] => {
-            format!("*{}* stays {to}", escaped(breaker))
+            let would = if is_watched { "would stay" } else { "stays" };
+            format!("*{}* {would} {to}", escaped(breaker))
         }
         (Some(breaker), Some(to)) => {
-            format!("{} *{}* is {to}, it was {}", sign(to), escaped(breaker), said(&item["from"]))
+            let (breaker, from) = (escaped(breaker), said(&item["from"]));
+            if is_watched {
+                format!("{WATCHED} *{breaker}* would be {to}, it would have been {from}")
+            } else {
+                format!("{} *{breaker}* is {to}, it was {from}", sign(to))
+            }
         }
         (Some(breaker), None) => format!("*{}*", escaped(breaker)),
         (None, _) => "The whole scope".to_owned(),
@@ -62,6 +73,9 @@ fn text(item: &Value) -> String {
         text.push_str(&format!(" ({act} by {by}: {why})"));
     } else {
         text.push_str(&format!(" ({})", said(&cause["kind"]).replace('_', " ")));
+    }
+    if is_watched {
+        text.push_str(", watch mode: nobody is refused");
     }
     for (name, link) in [("monitor", &links["monitor"]), ("event", &links["event"])] {
         if let Some(link) = link.as_str() {
@@ -125,6 +139,26 @@ mod tests {
         assert_eq!(told(&destination(&[On::Closed, On::Person], &[]), &opened), None);
         assert_eq!(told(&destination(&[On::Open], &["other"]), &opened), None);
         assert!(told(&destination(&[On::Open], &["bank-charge"]), &opened).is_some());
+    }
+
+    #[test]
+    fn what_is_only_watched_is_not_told_as_if_it_were_done() {
+        let watched = |from: &str| {
+            json!({"from": from, "to": "open", "at_ms": 1, "mode": "watch",
+                   "cause": {"kind": "report", "monitor_id": 5}})
+        };
+        let text = |from: &str| {
+            let destination = destination(&[On::Open, On::Person], &[]);
+            told(&destination, &entry(watched(from), Some("0001")))
+        };
+        let would = ":eyes: *bank-charge/0001* would be open, it would have been closed (report), watch mode: nobody is refused";
+        assert_eq!(text("closed").unwrap(), would);
+        let cause = json!({"kind": "person", "by": "ann", "why": "drill", "act": "inject"});
+        let same = json!({"from": "open", "to": "open", "at_ms": 1, "mode": "watch", "cause": cause});
+        let text = told(&destination(&[On::Person], &[]), &entry(same, Some("0001"))).unwrap();
+        let would =
+            "*bank-charge/0001* would stay open (inject by ann: drill), watch mode: nobody is refused";
+        assert_eq!(text, would);
     }
 
     #[test]

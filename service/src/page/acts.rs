@@ -8,11 +8,11 @@ use super::fields::{FORM_TOKEN, Fields};
 use super::layout::{Html, Part, page};
 use super::view::{View, breaker_path, moment};
 use super::{Site, Visitor, breaker};
+use crate::api::Named;
 use crate::api::faults::{FaultBody, injected};
 use crate::api::model::{BreakerDetail, ForcedName, HeaderView, HeldName, time};
 use crate::api::orders::{decided, forcing, paused, resumed};
 use crate::api::problem::Problem;
-use crate::api::{ID_MAX_BYTES, Named};
 use crate::order::pause_version;
 use crate::{duration, share};
 use axum::extract::{FromRequestParts, Request, State};
@@ -50,10 +50,7 @@ pub(crate) async fn decide(State(site): State<Arc<Site>>, request: Request) -> R
     let Named(id) = Named::from_request_parts(&mut parts, &()).await?;
     let (visitor, fields) = Fields::signed(&site, Request::from_parts(parts, body)).await?;
     match carry_out(&site, &visitor, &id, &fields).await {
-        Ok(()) => {
-            debug_assert!(id.as_str().len() <= ID_MAX_BYTES * 3);
-            Ok(site.go(&format!("{}?done={}", breaker_path(id.as_str()), done(&fields))))
-        }
+        Ok(()) => Ok(site.go(&format!("{}?done={}", breaker_path(id.as_str()), done(&fields)))),
         Err(problem) => {
             let view = View::new(&site, &visitor);
             breaker::failed(&view, &id, &Failed { problem, fields }).await

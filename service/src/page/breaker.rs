@@ -79,8 +79,8 @@ async fn content(
         }
         section #past aria-labelledby="past-title" data-part {
             h2 #past-title { (texts.history) }
-            (past::table(view, &history.items, false))
-            @if !history.is_whole { p { a href=(past::more_at(view, id)) { (texts.older) } } }
+            (past::table(view, &history.items, false, texts.no_history_in_span))
+            p { a href=(past::more_at(view, id)) { (texts.older) } }
         }
         @if let Some(known) = &known { (policy(view, known)) }
     };

@@ -1,7 +1,8 @@
 //! The fields of a form or a query, as browsers send them. A field that was left empty counts as not sent.
 
-use super::{FORM_MAX_BYTES, Site, Visitor, origin};
+use super::{Site, Visitor, origin};
 use crate::api::problem::Problem;
+use crate::callback::BODY_READ_TIMEOUT;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use http::{StatusCode, Uri, header};
@@ -47,8 +48,8 @@ impl Fields {
             return Err(not_ours());
         }
         let too_large = |_| Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE);
-        let body = Bytes::from_request(request, &()).await.map_err(too_large)?;
-        debug_assert!(body.len() <= FORM_MAX_BYTES);
+        let reading = tokio::time::timeout(BODY_READ_TIMEOUT, Bytes::from_request(request, &()));
+        let body = reading.await.map_err(|_| Problem::slow())?.map_err(too_large)?;
         Ok(Fields::of(&body))
     }
 

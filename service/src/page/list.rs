@@ -84,7 +84,7 @@ impl Counted {
                 StateName::HalfOpen => counted.half_open += 1,
                 StateName::Closed => counted.closed += 1,
             }
-            counted.forced += usize::from(flag.forced.is_some());
+            counted.forced += usize::from(flag.forced_at(scope.now_ms).is_some());
             let is_stale = flag.stale_at_ms.is_some_and(|stale_at_ms| stale_at_ms <= scope.now_ms);
             counted.unconfirmed += usize::from(is_stale);
             counted.notice(id, published, scope.now_ms);
@@ -97,8 +97,8 @@ impl Counted {
         let flag = &published.flag;
         let is_quiet = flag.state_at(now_ms) == cutout_core::State::Closed
             && flag.would_at(now_ms) == cutout_core::State::Closed
-            && flag.forced.is_none()
-            && flag.fault.is_none();
+            && flag.forced_at(now_ms).is_none()
+            && flag.fault.as_deref().is_none_or(|fault| !fault.holds_at(now_ms));
         if is_quiet {
             return;
         }
@@ -108,9 +108,7 @@ impl Counted {
             (_, Some(StateName::Open)) => 1,
             (StateName::HalfOpen, _) => 2,
             _ if shown.forced.is_some() || shown.fault.is_some() => 3,
-            (StateName::Closed, Some(_)) => 4,
-            // Over by now.
-            (StateName::Closed, None) => return,
+            (StateName::Closed, _) => 4,
         };
         self.first_total += 1;
         self.first.insert((rank, shown.breaker.clone()), shown);

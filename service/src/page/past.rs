@@ -5,17 +5,16 @@ use super::layout::{Html, Part, page};
 use super::view::{View, moment};
 use super::{Site, Visitor};
 use crate::api::Api;
-use crate::api::history::{HistoryItem, HistoryQuery, paged};
+use crate::api::history::{HistoryItem, HistoryQuery, paged, paged_since};
+use crate::api::model::ModeName;
 use crate::api::problem::Problem;
 use axum::extract::{RawQuery, State};
 use cutout_core::BreakerId;
 use maud::{Markup, html};
 use std::sync::Arc;
 
-/// How many entries of one breaker its page reads at a time.
-const OF_BREAKER: usize = 100;
-/// How often it reads, so that a picture of a restless breaker ends.
-const READS_MAX: usize = 4;
+/// How many entries of one breaker its page shows, so that a picture of a restless breaker ends.
+const OF_BREAKER_MAX: usize = 400;
 /// How many entries a page of the whole history has.
 const PAGE: usize = 50;
 
@@ -23,24 +22,17 @@ const PAGE: usize = 50;
 pub(crate) struct History {
     /// The newest first.
     pub(crate) items: Vec<HistoryItem>,
-    /// Whether nothing before them is missing back to where it was asked for.
+    /// Whether nothing is missing back to where it was asked for.
     pub(crate) is_whole: bool,
 }
 
-/// A breaker's history back to `from_ms` and one read beyond, Unix milliseconds.
+/// A breaker's history back to `from_ms`, Unix milliseconds, and not beyond: a page that is fetched again with every change must not look
+/// through all that other breakers ever did. What a breaker was at the beginning stands in its first entry, or it has not changed.
 pub(crate) async fn of_breaker(api: &Api, id: &BreakerId, from_ms: i64) -> Result<History, Problem> {
-    let (mut items, mut before): (Vec<HistoryItem>, _) = (Vec::new(), None);
-    for _ in 0..READS_MAX {
-        let breaker = Some(id.as_str().to_owned());
-        let read = paged(api, &HistoryQuery { breaker, limit: Some(OF_BREAKER), before }).await?;
-        items.extend(read.items);
-        let is_back = items.last().is_some_and(|oldest| oldest.at.as_millisecond() <= from_ms);
-        if read.next.is_none() || is_back {
-            return Ok(History { items, is_whole: read.next.is_none() || is_back });
-        }
-        before = read.next;
-    }
-    Ok(History { items, is_whole: false })
+    let query =
+        HistoryQuery { breaker: Some(id.as_str().to_owned()), limit: Some(OF_BREAKER_MAX), before: None };
+    let read = paged_since(api, &query, from_ms).await?;
+    Ok(History { items: read.items, is_whole: read.next.is_none() })
 }
 
 /// Where all of a breaker's history stands.
@@ -78,17 +70,17 @@ pub(crate) async fn show(
             }
             button type="submit" { (texts.show) }
         }
-        section #past data-part aria-label=(texts.history) { (table(&view, &read.items, true)) }
+        section #past data-part aria-label=(texts.history) { (table(&view, &read.items, true, texts.no_history)) }
         @if let Some(older) = older { nav.pages aria-label=(texts.pages) { a rel="next" href=(older) { (texts.older) } } }
     };
     Ok(page(&view, Part::History, texts.history, &content))
 }
 
-/// Entries as a table.
-pub(crate) fn table(view: &View<'_>, items: &[HistoryItem], with_breaker: bool) -> Markup {
+/// Entries as a table, or that there is none.
+pub(crate) fn table(view: &View<'_>, items: &[HistoryItem], with_breaker: bool, none: &str) -> Markup {
     let texts = view.texts();
     html! {
-        @if items.is_empty() { p { (texts.no_history) } } @else {
+        @if items.is_empty() { p { (none) } } @else {
             div.wide tabindex="0" role="group" aria-label=(texts.history) {
                 table {
                     thead { tr {
@@ -121,6 +113,7 @@ fn row(view: &View<'_>, item: &HistoryItem, with_breaker: bool) -> Markup {
                     (_, Some(to)) => (view.badge(to)),
                     _ => "–",
                 }
+                @if item.mode == Some(ModeName::Watch) { " " span.quiet { "(" (texts.would_watch) ")" } }
             }
             td { (cause(view, item)) }
         }

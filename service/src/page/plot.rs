@@ -179,6 +179,7 @@ mod tests {
             breaker: None,
             from: Some(from),
             to: Some(to),
+            mode: None,
             cause,
             fault: None,
             links,

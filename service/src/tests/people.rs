@@ -1,5 +1,6 @@
 //! What people order, through the service and its store.
 
+use super::readiness::Log;
 use super::*;
 use crate::OrderError;
 use cutout_core::{Act, Forced, Order};
@@ -127,8 +128,12 @@ async fn what_a_pause_held_back_opens_when_it_ends_by_its_time() {
     wait_for(&store, State::Open).await;
 }
 
+/// The line of the log that tells it.
+const RESTORED: &str = "a pause that the store lost is restored";
+
 #[tokio::test]
 async fn what_people_ordered_outlives_the_loss_of_all_data() {
+    let (log, _logged) = Log::start();
     let store = MemoryStore::new();
     let instances = [service(Arc::new(store.clone())), service(Arc::new(store.clone()))];
     let _running = instances.each_ref().map(Running::start);
@@ -150,6 +155,12 @@ async fn what_people_ordered_outlives_the_loss_of_all_data() {
     let forced = read.breakers[0].as_ref().unwrap().value.forced().cloned().unwrap();
     assert_eq!((forced.by.as_str(), forced.why.as_str()), ("ann", "vendor maintenance"));
     assert_eq!(read.pause.map(|pause| pause.by), Some("bob".to_owned()));
+    // The log tells what was written back as it told it at first.
+    let text = log.text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let restored = lines.map(|line| line["fields"].clone()).find(|line| line["message"] == RESTORED).unwrap();
+    let told = [&restored["act"], &restored["by"], &restored["why"]];
+    assert_eq!(told, ["restore", "bob", "drill"], "{restored}");
 }
 
 #[tokio::test]

@@ -5,16 +5,22 @@
 (() => {
   const REFRESH_EVERY_MS = 15000;
   const REFRESH_AT_MOST_EVERY_MS = 500;
+  // Somebody looks at a page that may be old: it is asked for sooner than every now and then.
+  const REFRESH_WHILE_STALE_EVERY_MS = 3000;
   const NEWS_GATHERED_MS = 300;
+  const STREAM_AGAIN_FIRST_MS = 1000;
+  const STREAM_AGAIN_MAX_MS = 15000;
 
   const changes = document.body.dataset.changes;
   const live = document.getElementById("live");
   const news = document.getElementById("news");
   if (!changes || !live || !news || !window.EventSource) return;
 
-  let ended = false;
-  const tell = (how) => {
-    if (!ended && live.dataset.how !== how) {
+  // How the stream is, and whether what is shown could not be fetched again: only both together are "live".
+  let ended = false, stale = false, stream = "waiting";
+  const tell = () => {
+    const how = ended ? "ended" : stale ? "broken" : stream;
+    if (live.dataset.how !== how) {
       live.dataset.how = how;
       live.textContent = live.dataset[how];
     }
@@ -56,23 +62,26 @@
     try {
       const answer = await fetch(location.href, { cache: "no-store", redirect: "manual" });
       if (answer.type === "opaqueredirect" || answer.status === 401) {
-        tell("ended");
         ended = true;
         source.close();
-      } else if (answer.ok) {
-        take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        clearTimeout(streamAgain);
+      } else {
+        if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        stale = !answer.ok;
       }
     } catch (_) {
-      tell("broken");
+      stale = true;
     }
     fetching = false;
     fetched = Date.now();
-    if (wanted) soon();
+    tell();
+    if (wanted || (stale && !document.hidden)) soon();
   };
   let timer = null;
   const soon = () => {
-    if (timer !== null) return;
-    const wait = Math.max(0, fetched + REFRESH_AT_MOST_EVERY_MS - Date.now());
+    if (timer !== null || ended) return;
+    const every = stale ? REFRESH_WHILE_STALE_EVERY_MS : REFRESH_AT_MOST_EVERY_MS;
+    const wait = Math.max(0, fetched + every - Date.now());
     timer = setTimeout(() => { timer = null; refresh(); }, wait);
   };
 
@@ -93,12 +102,27 @@
   const WORDS = { "open": news.dataset.open, "half-open": news.dataset.halfOpen, "closed": news.dataset.closed };
   const only = document.querySelector("section[data-breaker]");
 
-  const source = new EventSource(changes);
-  source.addEventListener("open", () => tell("live"));
-  source.addEventListener("error", () => { tell("broken"); soon(); });
-  source.addEventListener("reset", () => { tell("live"); soon(); });
-  source.addEventListener("pause", soon);
-  source.addEventListener("flag", (event) => {
+  // A browser comes back by itself after a cut, and never after an answer other than 200 (a proxy's 502, "starting"): then
+  // only another stream heals it. A new one begins with "reset", so nothing is missed.
+  let source = null, streamAgain = null, failures = 0;
+  const stays = (how) => { stream = how; tell(); };
+  const follow = () => {
+    source = new EventSource(changes);
+    source.addEventListener("open", () => { failures = 0; stays("live"); });
+    source.addEventListener("error", () => {
+      stays("broken");
+      soon();
+      if (ended || source.readyState !== EventSource.CLOSED) return;
+      const wait = Math.min(STREAM_AGAIN_MAX_MS, STREAM_AGAIN_FIRST_MS * 2 ** failures);
+      failures += 1;
+      // Half to the whole of it, so that all pages of a service that restarts do not come at once.
+      streamAgain = setTimeout(follow, wait * (0.5 + Math.random() / 2));
+    });
+    source.addEventListener("reset", soon);
+    source.addEventListener("pause", soon);
+    source.addEventListener("flag", changed);
+  };
+  const changed = (event) => {
     soon();
     const { breaker, state } = JSON.parse(event.data);
     const before = known.get(breaker);
@@ -106,8 +130,9 @@
     if (before === state || (only && only.dataset.breaker !== breaker)) return;
     gathered.push({ breaker, word: WORDS[state] || state });
     if (gathering === null) gathering = setTimeout(say, NEWS_GATHERED_MS);
-  });
+  };
+  follow();
   setInterval(() => { if (!document.hidden) soon(); }, REFRESH_EVERY_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
-  tell("waiting");
+  tell();
 })();
