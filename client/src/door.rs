@@ -6,7 +6,7 @@
 use crate::call::CallError;
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
-use crate::upstream::{Lane, Tries, Upstream};
+use crate::upstream::{Ends, Lane, Tries, Upstream};
 use cutout_core::Mark;
 use std::fmt;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ impl<Q, A, E> Protection<Q, A, E> {
                 },
             };
             let left = one.left();
-            let (result, ended) = one.run(carrier.carry(request, left), &judge).await;
+            let (result, ended) = one.run::<C, _, _, _>(carrier.carry(request, left), &judge).await;
             let again = copy.is_some() && tries.again(ended).await;
             let Some(next) = copy.take().filter(|_| again) else { return result };
             copy = (self.copy)(&next);
@@ -204,7 +204,7 @@ fn bears(headers: &http::HeaderMap, mark: &Mark) -> bool {
 }
 
 /// Sends one request by a door's own means.
-pub(crate) trait Carrier<Q> {
+pub(crate) trait Carrier<Q>: Ends<Self::Error> {
     type Answer;
     type Error;
 

@@ -89,7 +89,7 @@ pub use snapshot::{FaultHeader, KnownBreaker, KnownFault, Override, SNAPSHOT_BRE
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
 pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
 pub use upstream::{
-    Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, Injected, LANES_MAX, Lane, Mistake, Mistakes,
-    Overflow, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
+    Bulkhead, CONNECT_TIMEOUT, Failover, Injected, LANES_MAX, Lane, Mistake, Mistakes, Overflow,
+    POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
     UpstreamBuilder,
 };

@@ -6,7 +6,7 @@ use crate::call::CallError;
 use crate::door::{Carrier, Protection};
 use crate::http::{ByStatus, may_repeat, of_status};
 use crate::outcome::{Classify, Outcome};
-use crate::upstream::Upstream;
+use crate::upstream::{Ends, Timeout, Upstream};
 use ::http::Extensions;
 use reqwest_middleware::{Error, Middleware, Next};
 use std::convert::Infallible;
@@ -47,13 +47,16 @@ pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, E
         .with_headers(|outgoing| outgoing.0.request.headers())
 }
 
-/// A reqwest client builder with the upstream's times for connecting, for a silent body, and for unused connections.
+/// A reqwest client builder with the upstream's times for connecting, for a silent connection, and for unused connections.
 pub fn client_builder(upstream: &Upstream) -> reqwest::ClientBuilder {
     let settings = upstream.settings();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .connect_timeout(settings.connect_timeout)
-        .read_timeout(settings.idle_timeout)
-        .pool_idle_timeout(settings.pool_idle_timeout)
+        .pool_idle_timeout(settings.pool_idle_timeout);
+    match settings.idle_timeout {
+        Some(timeout) => builder.read_timeout(timeout),
+        None => builder,
+    }
 }
 
 /// What this crate has to say in an error: that the call was not sent, and why, or that it timed out. None: the error is another's.
@@ -172,6 +175,14 @@ impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
             let ended = self.run(outgoing, Chain { next, extensions }).await;
             ended.map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
         })
+    }
+}
+
+impl Ends<Error> for Chain<'_> {
+    /// What ends the reading of a body comes later, as reqwest's own error.
+    fn timed_out(error: &Error) -> Option<Timeout> {
+        let limit = if error.is_connect() { Timeout::Connect } else { Timeout::Request };
+        error.is_timeout().then_some(limit)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::call::CallError;
 use crate::door::{Carrier, Protection};
 use crate::http::{ByStatus, may_repeat};
 use crate::outcome::ByResult;
-use crate::upstream::Upstream;
+use crate::upstream::{Ends, Upstream};
 use ::http::{Request, Response};
 use std::convert::Infallible;
 use std::future::Future;
@@ -164,6 +164,8 @@ where
 
 /// The service within.
 struct Within<S>(S);
+
+impl<S> Ends<BoxError> for Within<S> {}
 
 impl<S, Q> Carrier<Q> for Within<S>
 where

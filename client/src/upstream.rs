@@ -5,6 +5,7 @@
 //! Left out: ejection, health checks and routing over many endpoints, which are a proxy's work.
 
 mod bulkhead;
+mod ends;
 mod failover;
 mod lane;
 mod refusals;
@@ -18,8 +19,7 @@ pub use lane::{LANES_MAX, Lane, Upstream};
 pub use refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 pub use retries::Retries;
 pub use settings::{
-    CONNECT_TIMEOUT, IDLE_TIMEOUT, Mistake, Mistakes, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX,
-    UpstreamBuilder,
+    CONNECT_TIMEOUT, Mistake, Mistakes, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX, UpstreamBuilder,
 };
 #[cfg(any(feature = "tower", feature = "reqwest"))]
-pub(crate) use tries::Tries;
+pub(crate) use {ends::Ends, tries::Tries};

@@ -1,15 +1,23 @@
 //! The door for reqwest, against a real server.
 
+use crate::counted::Counted;
 use crate::vendor::{force_open, ms, upstream};
 use crate::world::World;
 use cutout::http::Idempotent;
-use cutout::{CallError, Retries, Upstream, UpstreamBuilder};
+use cutout::{CallError, Retries, TimedOut, Timeout, Upstream, UpstreamBuilder};
 use cutout_core::{Act, Fault, Mark, Policy};
 use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::PATIENCE;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+
+const CALLS: &str = "cutout_client_calls_total";
+
+/// How many calls ended so.
+fn calls(counted: &Counted, outcome: &str) -> f64 {
+    counted.get(&format!("{CALLS}{{breaker=bank-charge,class=none,outcome={outcome}}}"))
+}
 
 /// Such retries as take no time.
 fn two() -> Retries {
@@ -103,6 +111,62 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
     let read = tokio::time::timeout(PATIENCE, answer.bytes()).await.expect("the body's time is bounded");
     let error = read.unwrap_err();
     assert!(error.is_timeout(), "{error}");
+}
+
+/// The URL of a server that sends this in answer to one request, and is silent from then on.
+fn silent_after(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(answer);
+        // Until the client has gone.
+        while stream.read(&mut [0; 1024]).is_ok_and(|length| length > 0) {}
+    });
+    url
+}
+
+/// What is told of a request to a server that never answers, once a connection stands. Time passes by itself where nothing else is to be done.
+async fn hangs(bank: &Double, client: &ClientWithMiddleware) -> TimedOut {
+    bank.answer("/hangs", [Answer::hang()]);
+    client.get(bank.url()).send().await.unwrap().text().await.unwrap();
+    tokio::time::pause();
+    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
+    match cutout::reqwest::told(&error) {
+        Some(CallError::TimedOut(told)) => told.clone(),
+        _ => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_no_call_before_its_time_unless_that_is_asked_for() {
+    let (_world, bank, client) = at_work(|it| it).await;
+    let told = hangs(&bank, &client).await;
+    assert_eq!((told.timeout(), told.after()), (Timeout::Request, cutout::REQUEST_TIMEOUT));
+}
+
+#[tokio::test]
+async fn a_late_header_is_silence_and_a_time_out() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, bank, client) = at_work(|it| it.idle_timeout(ms(2_000))).await;
+    let told = hangs(&bank, &client).await;
+    assert_eq!(told.timeout(), Timeout::Idle);
+    assert!((ms(2_000)..ms(2_100)).contains(&told.after()), "{told:?}");
+    world.until(20).await;
+    let outcomes = ["success", "timeout"].map(|outcome| calls(&counted, outcome));
+    assert_eq!((outcomes, counted.all(CALLS).len()), ([1.0, 1.0], 2), "{:?}", counted.all(CALLS));
+}
+
+#[tokio::test]
+async fn a_silent_body_ends_at_the_idle_time() {
+    let (_world, _bank, client) = at_work(|it| it.idle_timeout(ms(200))).await;
+    let url = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
+    let answer = client.get(url).send().await.unwrap();
+    let started = tokio::time::Instant::now();
+    let error = answer.bytes().await.unwrap_err();
+    assert!(error.is_timeout() && started.elapsed() < cutout::REQUEST_TIMEOUT / 2, "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The second is called only when it is certain that nothing was sent to the first, so that nothing is done twice: after a refusal, never
 //! after a failure or a time-out. Left out: how the call is made on either, which the caller brings.
 
+use super::ends::Unknown;
 use super::lane::Lane;
 use super::tries::{NotSent, Tries, bears_nothing};
 use crate::call::CallError;
@@ -89,10 +90,10 @@ impl Failover {
     {
         let mut tries = Tries::once(&self.first, Instant::now()).injected(bears_nothing);
         match tries.enter().await {
-            Ok(one) => one.run(call(&self.first), &classify).await.0,
+            Ok(one) => one.run::<Unknown, _, _, _>(call(&self.first), &classify).await.0,
             Err(not_sent) if NotSent::fails_over(&not_sent) => {
                 let one = tries.fail_over(&self.second).injected(bears_nothing).enter().await?;
-                one.run(call(&self.second), &classify).await.0
+                one.run::<Unknown, _, _, _>(call(&self.second), &classify).await.0
             }
             Err(not_sent) => Err(not_sent.into()),
         }

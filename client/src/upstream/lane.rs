@@ -4,6 +4,7 @@
 //! further keys share one bulkhead, budget and local breaker, and keep their own fleet's breaker.
 
 use super::bulkhead::Room;
+use super::ends::Unknown;
 use super::retries::Retrying;
 use super::settings::{Settings, UpstreamBuilder};
 use super::tries::{Tries, bears_nothing};
@@ -273,7 +274,7 @@ impl Lane {
         C: Classify<Result<T, E>>,
     {
         let one = Tries::once(self, Instant::now()).injected(bears_nothing).enter().await?;
-        one.run(call(), &classify).await.0
+        one.run::<Unknown, _, _, _>(call(), &classify).await.0
     }
 
     /// Calls something that may be done twice: what fails or times out is retried as [`UpstreamBuilder::retries`] allows. A refusal is
@@ -344,7 +345,7 @@ impl Lane {
                 Ok(one) => one,
                 Err(not_sent) => return last.unwrap_or_else(|| Err(not_sent.into())),
             };
-            let (result, ended) = one.run(call(), &classify).await;
+            let (result, ended) = one.run::<Unknown, _, _, _>(call(), &classify).await;
             if !tries.again(ended).await {
                 return result;
             }

@@ -24,12 +24,6 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// assert_eq!(cutout::CONNECT_TIMEOUT.as_secs(), 2);
 /// ```
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer's body may be silent unless told otherwise.
-///
-/// ```
-/// assert_eq!(cutout::IDLE_TIMEOUT.as_secs(), 5);
-/// ```
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept unless told otherwise: below the minute after which many load balancers drop it.
 ///
 /// ```
@@ -69,7 +63,8 @@ pub(crate) struct Settings {
     pub(crate) try_timeout: Option<Duration>,
     // Carried out by doors that open connections themselves.
     pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
+    /// None: the whole request's.
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pool_idle_timeout: Duration,
     pub(crate) bulkhead: Option<Bulkhead>,
     pub(crate) retries: Retries,
@@ -178,7 +173,7 @@ impl UpstreamBuilder {
             request_timeout: REQUEST_TIMEOUT,
             try_timeout: None,
             connect_timeout: CONNECT_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
+            idle_timeout: None,
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
             bulkhead: Some(Bulkhead::default()),
             retries: Retries::up_to(0),
@@ -218,9 +213,11 @@ impl UpstreamBuilder {
         self
     }
 
-    /// How long an answer may be silent while it is read, where the door reads it (reqwest); [`IDLE_TIMEOUT`] otherwise.
+    /// How long the connection may be silent, where the door opens it (reqwest): from the sending of the request until the headers of its
+    /// answer have come, however long the vendor works, and from then on between two pieces of the body. The whole of the request's
+    /// time otherwise, so that silence alone ends no call.
     pub fn idle_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
-        self.0.idle_timeout = timeout;
+        self.0.idle_timeout = Some(timeout);
         self
     }
 
@@ -318,12 +315,14 @@ impl Found {
         let mut one = |setting, value| self.between(setting, value, Duration::from_millis(1), TIMEOUT_MAX);
         one("request_timeout", whole);
         one("connect_timeout", settings.connect_timeout);
-        one("idle_timeout", settings.idle_timeout);
         one("pool_idle_timeout", settings.pool_idle_timeout);
-        if let Some(each) = settings.try_timeout {
-            one("try_timeout", each);
-            self.unless(each <= whole, "try_timeout", || {
-                format!("{each:?} is longer than the whole request's {whole:?}")
+        for (setting, part) in
+            [("idle_timeout", settings.idle_timeout), ("try_timeout", settings.try_timeout)]
+        {
+            let Some(part) = part else { continue };
+            self.between(setting, part, Duration::from_millis(1), TIMEOUT_MAX);
+            self.unless(part <= whole, setting, || {
+                format!("{part:?} is longer than the whole request's {whole:?}")
             });
         }
     }
@@ -409,8 +408,8 @@ mod tests {
             ("class", 1),
             ("key_tags", 1),
             ("connect_timeout", 1),
-            ("idle_timeout", 1),
             ("pool_idle_timeout", 1),
+            ("idle_timeout", 2),
             ("try_timeout", 1),
             ("bulkhead", 2),
             ("retries", 3),

@@ -7,6 +7,7 @@
 //! try) is boxed when it comes to that, and does not make every call's future larger.
 
 use super::bulkhead::{Full, Place};
+use super::ends::Ends;
 use super::lane::Lane;
 use super::refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 use super::retries::{Retrying, Waits};
@@ -243,13 +244,14 @@ impl Try<'_> {
         self.deadline.saturating_duration_since(self.began)
     }
 
-    /// Makes the call. Yields its end for the caller, and as it was judged.
-    pub(crate) async fn run<T, E, C>(
+    /// Makes the call, by a door that knows its errors so. Yields its end for the caller, and as it was judged.
+    pub(crate) async fn run<D, T, E, C>(
         self,
         call: impl Future<Output = Result<T, E>>,
         classify: &C,
     ) -> (Result<T, CallError<E>>, Ended)
     where
+        D: Ends<E>,
         C: Classify<Result<T, E>>,
     {
         let breaker = self.lane.breaker();
@@ -261,18 +263,17 @@ impl Try<'_> {
         let result = timed.as_mut().await;
         let took = began.elapsed();
         let (result, ended) = match result {
-            Err(_) => {
-                let after = until.duration_since(began);
-                let timed_out = TimedOut { breaker: breaker.id().clone(), timeout, after };
-                (Err(CallError::TimedOut(timed_out)), Ended::Timeout)
-            }
-            Ok(result) => {
-                let ended = match classify.classify(&result) {
-                    Outcome::Success => Ended::Success,
-                    Outcome::Failure => Ended::Failure,
-                };
-                (result.map_err(CallError::Failed), ended)
-            }
+            Err(_) => (Err(self.over(timeout, until, took).into()), Ended::Timeout),
+            Ok(result) => match result.as_ref().err().and_then(D::timed_out) {
+                Some(limit) => (Err(self.over(limit, until, took).into()), Ended::Timeout),
+                None => {
+                    let ended = match classify.classify(&result) {
+                        Outcome::Success => Ended::Success,
+                        Outcome::Failure => Ended::Failure,
+                    };
+                    (result.map_err(CallError::Failed), ended)
+                }
+            },
         };
         // With the time that a fault took, the vendor might have answered. The end of a try's own time is the vendor's.
         let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
@@ -288,6 +289,16 @@ impl Try<'_> {
             Some(each) if self.began + each < self.deadline => (Timeout::Try, self.began + each),
             _ => (Timeout::Request, self.deadline),
         }
+    }
+
+    /// What is told of a try that a limit has ended, by `until` at the latest. A door cannot tell silence from the end of the whole time;
+    /// of the two silence ends first.
+    fn over(&self, limit: Timeout, until: Instant, took: Duration) -> TimedOut {
+        let given = until.duration_since(self.began);
+        let idle = self.lane.settings().idle_timeout.filter(|_| limit == Timeout::Request);
+        let timeout =
+            if idle.is_some_and(|idle| idle <= took && took < given) { Timeout::Idle } else { limit };
+        TimedOut { breaker: self.lane.breaker().id().clone(), timeout, after: took.min(given) }
     }
 
     fn end(self, ended: Ended, took: Duration) {

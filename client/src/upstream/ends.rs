@@ -1,0 +1,18 @@
+//! What a door knows of the errors of its own calls, so that a closure which tells success from failure need not.
+//!
+//! Left out: what the end of a call says about the vendor otherwise (`outcome`).
+
+use super::refusals::Timeout;
+
+/// The errors of a door's calls.
+pub(crate) trait Ends<E> {
+    /// Which limit ended the call, if the door carries limits out and this is how it says so.
+    fn timed_out(_: &E) -> Option<Timeout> {
+        None
+    }
+}
+
+/// Of calls of which the engine knows nothing.
+pub(crate) struct Unknown;
+
+impl<E> Ends<E> for Unknown {}
