@@ -4,6 +4,7 @@
 //! sums the stripes once a second and hands what is new to the metrics. In flight is what began less what ended.
 //! Left out: labels (`tally`).
 
+use crate::outcome::Outcome;
 use std::cell::Cell;
 use std::num::NonZero;
 use std::sync::OnceLock;
@@ -39,10 +40,23 @@ pub(crate) enum Ended {
     Tripped,
     /// An injected fault ended it, or delayed it and then it had no answer in time: nothing is known of the vendor.
     Injected,
+    /// It began, and what carries calls out did not send it: nothing is known of the vendor.
+    NotSent,
+}
+
+impl From<Outcome> for Ended {
+    #[inline]
+    fn from(outcome: Outcome) -> Ended {
+        match outcome {
+            Outcome::Success => Ended::Success,
+            Outcome::Failure => Ended::Failure,
+            Outcome::NotSent => Ended::NotSent,
+        }
+    }
 }
 
 impl Ended {
-    pub(crate) const ALL: [Ended; 8] = [
+    pub(crate) const ALL: [Ended; 9] = [
         Ended::Success,
         Ended::Failure,
         Ended::Timeout,
@@ -51,6 +65,7 @@ impl Ended {
         Ended::Overflow,
         Ended::Tripped,
         Ended::Injected,
+        Ended::NotSent,
     ];
 
     pub(crate) fn word(self) -> &'static str {
@@ -63,6 +78,7 @@ impl Ended {
             Ended::Overflow => "overflow",
             Ended::Tripped => "tripped",
             Ended::Injected => "injected",
+            Ended::NotSent => "not_sent",
         }
     }
 

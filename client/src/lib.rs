@@ -83,7 +83,7 @@ pub use fake::{FakeClient, FakeFault};
 pub use family::Family;
 pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
-pub use outcome::{ByResult, Classify, Outcome};
+pub use outcome::{ByResult, Classify, Nested, Outcome};
 pub use reason::Reason;
 pub use snapshot::{FaultHeader, KnownBreaker, KnownFault, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};

@@ -191,9 +191,12 @@ impl Ticket<'_> {
         let failed = match ended {
             Ended::Success => false,
             Ended::Failure | Ended::Timeout => true,
-            Ended::Cancelled | Ended::Refused | Ended::Overflow | Ended::Tripped | Ended::Injected => {
-                return None;
-            }
+            Ended::Cancelled
+            | Ended::Refused
+            | Ended::Overflow
+            | Ended::Tripped
+            | Ended::Injected
+            | Ended::NotSent => return None,
         };
         self.is_pending = false;
         let slow = self.local.slow_after.is_some_and(|after| took > after);

@@ -64,8 +64,8 @@ pub const CALL_METRICS: [Metric; 12] = [
     Metric {
         name: "cutout_client_calls_total",
         kind: Kind::Counter,
-        labels: "`breaker`, `class`, `outcome`: `success`, `failure`, `timeout`, `cancelled`, `refused`, `overflow`, `tripped`, `injected`",
-        what: "calls, each try on its own. refused, overflow and tripped were never sent",
+        labels: "`breaker`, `class`, `outcome`: `success`, `failure`, `timeout`, `cancelled`, `refused`, `overflow`, `tripped`, `injected`, `not_sent`",
+        what: "calls, each try on its own. refused, overflow, tripped and not_sent were never sent",
     },
     Metric {
         name: "cutout_client_call_seconds",

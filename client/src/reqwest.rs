@@ -2,11 +2,12 @@
 //!
 //! The whole call's time also bounds the reading of the body. The bulkhead counts a call until its headers have come.
 
+use crate::breaker::Refused;
 use crate::call::CallError;
 use crate::door::{Carrier, Protection};
 use crate::http::{ByStatus, may_repeat, of_status};
 use crate::outcome::{Classify, Outcome};
-use crate::upstream::{Ends, Timeout, Upstream};
+use crate::upstream::{Ends, Injected, Overflow, Timeout, Tripped, Upstream};
 use ::http::Extensions;
 use reqwest_middleware::{Error, Middleware, Next};
 use std::convert::Infallible;
@@ -146,8 +147,8 @@ impl Classify<Result<reqwest::Response, Error>> for ByStatus {
     fn classify(&self, ended: &Result<reqwest::Response, Error>) -> Outcome {
         match ended {
             Ok(answer) => of_status(answer.status()),
-            // A request that could not be built was never sent.
-            Err(error) if error.is_builder() => Outcome::Success,
+            // A request that could not be built.
+            Err(error) if error.is_builder() => Outcome::NotSent,
             Err(_) => Outcome::Failure,
         }
     }
@@ -179,6 +180,17 @@ impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
 }
 
 impl Ends<Error> for Chain<'_> {
+    fn within(error: Error) -> Result<CallError<Infallible>, Error> {
+        let Error::Middleware(error) = error else { return Err(error) };
+        error
+            .downcast()
+            .or_else(|error| error.downcast().map(|told: Refused| told.into()))
+            .or_else(|error| error.downcast().map(|told: Overflow| told.into()))
+            .or_else(|error| error.downcast().map(|told: Tripped| told.into()))
+            .or_else(|error| error.downcast().map(|told: Injected| told.into()))
+            .map_err(Error::Middleware)
+    }
+
     /// What ends the reading of a body comes later, as reqwest's own error.
     fn timed_out(error: &Error) -> Option<Timeout> {
         let limit = if error.is_connect() { Timeout::Connect } else { Timeout::Request };

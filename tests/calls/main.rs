@@ -10,6 +10,7 @@ mod failover;
 mod faults;
 mod guards;
 mod monitor;
+mod nested;
 mod plain;
 mod reqwest_door;
 mod retries;

@@ -3,9 +3,16 @@
 //! Left out: what the end of a call says about the vendor otherwise (`outcome`).
 
 use super::refusals::Timeout;
+use crate::call::CallError;
+use std::convert::Infallible;
 
 /// The errors of a door's calls.
 pub(crate) trait Ends<E> {
+    /// What this crate said of the call further in (a second layer, a lane within), or the error as it was.
+    fn within(error: E) -> Result<CallError<Infallible>, E> {
+        Err(error)
+    }
+
     /// Which limit ended the call, if the door carries limits out and this is how it says so.
     fn timed_out(_: &E) -> Option<Timeout> {
         None

@@ -15,7 +15,7 @@ use crate::breaker::Refused;
 use crate::call::CallError;
 use crate::calls::{Ended, InFlight};
 use crate::local::{Local, Ticket};
-use crate::outcome::{Classify, Outcome};
+use crate::outcome::Classify;
 use crate::tally::Aside;
 use cutout_core::{Injection, Mark};
 use std::pin::pin;
@@ -264,20 +264,17 @@ impl Try<'_> {
         let took = began.elapsed();
         let (result, ended) = match result {
             Err(_) => (Err(self.over(timeout, until, took).into()), Ended::Timeout),
-            Ok(result) => match result.as_ref().err().and_then(D::timed_out) {
-                Some(limit) => (Err(self.over(limit, until, took).into()), Ended::Timeout),
-                None => {
-                    let ended = match classify.classify(&result) {
-                        Outcome::Success => Ended::Success,
-                        Outcome::Failure => Ended::Failure,
-                    };
-                    (result.map_err(CallError::Failed), ended)
-                }
-            },
+            Ok(Ok(answer)) => {
+                let result = Ok(answer);
+                let ended = classify.classify(&result).into();
+                (result.map_err(CallError::Failed), ended)
+            }
+            Ok(Err(error)) => self.failed::<D, _, _, _>(error, until, took, classify),
         };
         // With the time that a fault took, the vendor might have answered. The end of a try's own time is the vendor's.
         let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
-        let ended = if was_cut && ended != Ended::Success { Ended::Injected } else { ended };
+        let is_failure = matches!(ended, Ended::Failure | Ended::Timeout);
+        let ended = if was_cut && is_failure { Ended::Injected } else { ended };
         timed.span().record("outcome", ended.word());
         self.end(ended, took);
         (result, ended)
@@ -289,6 +286,31 @@ impl Try<'_> {
             Some(each) if self.began + each < self.deadline => (Timeout::Try, self.began + each),
             _ => (Timeout::Request, self.deadline),
         }
+    }
+
+    /// What becomes of an error: something of this crate, which says what it means by itself, or the call's own.
+    fn failed<D, T, E, C>(
+        &self,
+        error: E,
+        until: Instant,
+        took: Duration,
+        classify: &C,
+    ) -> (Result<T, CallError<E>>, Ended)
+    where
+        D: Ends<E>,
+        C: Classify<Result<T, E>>,
+    {
+        let error = match D::within(error) {
+            Ok(within) if within.is_not_sent() => return (Err(within.widened()), Ended::NotSent),
+            Ok(within) => return (Err(within.widened()), Ended::Timeout),
+            Err(error) => error,
+        };
+        if let Some(limit) = D::timed_out(&error) {
+            return (Err(self.over(limit, until, took).into()), Ended::Timeout);
+        }
+        let result = Err(error);
+        let ended = classify.classify(&result).into();
+        (result.map_err(CallError::Failed), ended)
     }
 
     /// What is told of a try that a limit has ended, by `until` at the latest. A door cannot tell silence from the end of the whole time;
