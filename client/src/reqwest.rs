@@ -1,6 +1,7 @@
 //! The door for reqwest: a middleware for `reqwest-middleware`, and a client builder with the upstream's connect and idle times.
 //!
-//! The whole call's time also bounds the reading of the body. The bulkhead counts a call until its headers have come.
+//! The whole call's time also bounds the reading of the body: reqwest keeps it, so that middlewares which wait by themselves belong before this one and
+//! not behind it. The bulkhead counts a call until its headers have come.
 
 use crate::breaker::Refused;
 use crate::call::CallError;
@@ -180,6 +181,9 @@ impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
 }
 
 impl Ends<Error> for Chain<'_> {
+    /// reqwest's timer bounds the body as well, and a second one would end at the same moment.
+    const KEEPS_TIME: bool = true;
+
     fn within(error: Error) -> Result<CallError<Infallible>, Error> {
         let Error::Middleware(error) = error else { return Err(error) };
         error

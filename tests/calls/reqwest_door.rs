@@ -88,13 +88,20 @@ async fn a_server_that_is_not_there_is_retried_and_the_error_is_reqwests_own() {
 
 #[tokio::test]
 async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
-    let (_world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
     bank.answer("/hangs", [Answer::hang()]);
-    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
-    assert!(
-        matches!(cutout::reqwest::told(&error), Some(CallError::TimedOut(_))) || error.is_timeout(),
-        "{error}"
-    );
+    for sooner in [None, Some(ms(100))] {
+        let request = client.get(format!("{}/hangs", bank.url()));
+        let request = sooner.into_iter().fold(request, |request, own| request.timeout(own));
+        let error = request.send().await.unwrap_err();
+        let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+        assert_eq!(told.timeout(), Timeout::Request);
+        assert!(if sooner.is_some() { told.after() < ms(300) } else { told.after() == ms(300) }, "{told:?}");
+    }
+    world.until(3).await;
+    assert_eq!((calls(&counted, "timeout"), counted.all(CALLS).len()), (2.0, 1), "{:?}", counted.all(CALLS));
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -8,6 +8,9 @@ use std::convert::Infallible;
 
 /// The errors of a door's calls.
 pub(crate) trait Ends<E> {
+    /// Whether a call ends by itself when its whole time is over, and says so as told by [`Ends::timed_out`]: the engine then needs no timer.
+    const KEEPS_TIME: bool = false;
+
     /// What this crate said of the call further in (a second layer, a lane within), or the error as it was.
     fn within(error: E) -> Result<CallError<Infallible>, E> {
         Err(error)

@@ -259,8 +259,12 @@ impl Try<'_> {
         let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
         let began = self.began;
         let (timeout, until) = self.limit();
-        let mut timed = pin!(tokio::time::timeout_at(until, call).instrument(span));
-        let result = timed.as_mut().await;
+        let mut call = pin!(call.instrument(span));
+        let result = if D::KEEPS_TIME && timeout == Timeout::Request {
+            Ok(call.as_mut().await)
+        } else {
+            tokio::time::timeout_at(until, call.as_mut()).await
+        };
         let took = began.elapsed();
         let (result, ended) = match result {
             Err(_) => (Err(self.over(timeout, until, took).into()), Ended::Timeout),
@@ -275,7 +279,7 @@ impl Try<'_> {
         let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
         let is_failure = matches!(ended, Ended::Failure | Ended::Timeout);
         let ended = if was_cut && is_failure { Ended::Injected } else { ended };
-        timed.span().record("outcome", ended.word());
+        call.span().record("outcome", ended.word());
         self.end(ended, took);
         (result, ended)
     }
