@@ -16,12 +16,17 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Cells by their identity. Foldhash is seeded anew in each process; keys may come from requests.
 pub(crate) type Cells = HashSet<ById, foldhash::fast::RandomState>;
 /// Cells of one name by their key.
 type Keyed = HashSet<ByKey, foldhash::fast::RandomState>;
+
+/// Keys of any number of values.
+const ANY: usize = usize::MAX;
+/// Keys of no number of values.
+const NONE: usize = usize::MAX - 1;
 
 /// Up to so many keys are looked through one by one, which costs less than a hash.
 const FEW: usize = 4;
@@ -125,8 +130,10 @@ pub(crate) struct Board {
     posted: ArcSwap<Keys>,
     /// The number of what is posted, of all that was ever posted in this process: a thread that saw it need not look again.
     number: AtomicU64,
-    /// Whether it is empty and no key is to be refused besides.
-    quiet: AtomicBool,
+    /// Of how many values a key is; [`ANY`]: that is not known.
+    values: AtomicUsize,
+    /// Of how many values a key must be to be admitted without a look: [`NONE`] unless it is empty and no key is to be refused besides.
+    quiet_for: AtomicUsize,
     /// Whether keys that do not stand on it are to be refused.
     refuses_others: AtomicBool,
 }
@@ -136,17 +143,37 @@ impl Default for Board {
         Board {
             posted: ArcSwap::default(),
             number: AtomicU64::new(next_number()),
-            quiet: AtomicBool::new(true),
+            values: AtomicUsize::new(ANY),
+            quiet_for: AtomicUsize::new(ANY),
             refuses_others: AtomicBool::new(false),
         }
     }
 }
 
 impl Board {
-    /// Whether every call is admitted, whatever its key.
+    /// Whether every call is admitted whose key is of so many values, and that is as many as declared.
     #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Relaxed)
+    pub(crate) fn is_quiet_for(&self, values: usize) -> bool {
+        let quiet_for = self.quiet_for.load(Ordering::Relaxed);
+        quiet_for == values || quiet_for == ANY
+    }
+
+    /// Whether keys are declared to be of another number of values.
+    pub(crate) fn has_other_keys(&self, values: usize) -> bool {
+        let declared = self.values.load(Ordering::Relaxed);
+        declared != values && declared != ANY
+    }
+
+    /// Notes by which tags its name is declared to be keyed; none: not known. One writer at a time.
+    pub(crate) fn keyed_by(&self, tags: Option<Vec<String>>) {
+        self.values.store(tags.map_or(ANY, |tags| tags.len()), Ordering::Relaxed);
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let is_quiet = !self.refuses_others() && self.posted.load().all.is_empty();
+        let values = self.values.load(Ordering::Relaxed);
+        self.quiet_for.store(if is_quiet { values } else { NONE }, Ordering::Release);
     }
 
     /// Notes that these cells of its name may have become calm, or not calm any more, and whether keys that do not stand here
@@ -169,7 +196,7 @@ impl Board {
             self.number.store(next_number(), Ordering::Release);
         }
         self.refuses_others.store(refuses_others, Ordering::Relaxed);
-        self.quiet.store(!refuses_others && self.posted.load().all.is_empty(), Ordering::Release);
+        self.settle();
     }
 
     /// The cells that stand on it.

@@ -3,7 +3,7 @@
 use crate::breaker::Breaker;
 use crate::family::Family;
 use crate::memory::{Contact, Memory};
-use crate::names::UnknownBreaker;
+use crate::names::{Names, UnknownBreaker};
 use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use crate::transitions::Transitions;
@@ -138,19 +138,30 @@ impl Client {
     ///
     /// # Errors
     /// [`UnknownBreaker`] if no service declares the name, unless `allow_undeclared` was set or the declared names
-    /// are not known yet.
+    /// are not known yet; or if it is declared with another number of values in a key.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
-        self.memory.check_name(name)?;
+        self.memory.names().check_key(name, key.len())?;
+        Ok(self.unchecked(name, key))
+    }
+
+    /// The same, whatever is declared.
+    pub(crate) fn unchecked<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Breaker {
         let (_, common) = self.memory.named(name);
-        Ok(Breaker::new(self.memory.cell(name, key), common))
+        Breaker::new(self.memory.cell(name, key), common)
+    }
+
+    /// What is declared.
+    pub(crate) fn names(&self) -> &Names {
+        self.memory.names()
     }
 
     /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
     ///
     /// # Errors
-    /// [`UnknownBreaker`], as in [`Client::breaker`].
+    /// [`UnknownBreaker`] by the name, as in [`Client::breaker`]. A key of another number of values than declared is told in the log, once, and in
+    /// `cutout_client_undeclared_total`.
     pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
-        self.memory.check_name(name)?;
+        self.memory.names().check(name)?;
         Ok(Family::new(Arc::clone(&self.memory), name))
     }
 
@@ -366,7 +377,7 @@ impl ClientBuilder {
             Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
             Source::Store(store) => store,
         };
-        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
+        let memory = Arc::new(Memory::new(Names::new(self.names, self.allow_undeclared), limits));
         let contact = memory.contact();
         let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
         let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
@@ -380,7 +391,7 @@ impl ClientBuilder {
             );
             metrics::counter!("cutout_client_started_without_store_total").increment(1);
         }
-        client.memory.check_names()?;
+        client.memory.names().check_used()?;
         Ok(client)
     }
 }

@@ -91,7 +91,8 @@ impl<Q, A, E> Protection<Q, A, E> {
     }
 
     /// The key's values in declared order, from the request; none for a breaker without key, which is the default. A request without the
-    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead.
+    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead; the log tells it, once,
+    /// and `cutout_client_undeclared_total`.
     #[must_use]
     pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.key = Arc::new(key);

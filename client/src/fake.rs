@@ -6,7 +6,7 @@
 
 use crate::client::Client;
 use crate::memory::Memory;
-use crate::names::{self, UnknownBreaker};
+use crate::names::UnknownBreaker;
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::fault::{FAULT_DELAY_MAX_MS, FAULT_SHARE_MAX_PPM, FAULT_TIME_MAX_MS};
 use cutout_core::flag::{ALL_PPM, ForcedUntil, Ramp};
@@ -137,7 +137,8 @@ impl FakeFault {
 }
 
 impl FakeClient {
-    /// A client that knows these names; any other is an [`UnknownBreaker`], as it is in production.
+    /// A client that knows these names; any other is an [`UnknownBreaker`], as it is in production. Keys may have any number of values, unless
+    /// [`FakeClient::keyed`] tells.
     #[must_use]
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> FakeClient {
         let breakers = names.into_iter().map(|name| (name.into(), DeclaredBreaker::default())).collect();
@@ -147,6 +148,23 @@ impl FakeClient {
         let fake = FakeClient { memory, client, declared, flags: Mutex::default() };
         fake.regain_store();
         fake
+    }
+
+    /// Tells by which tags the breakers of a name are keyed, as a breakers' file does: a key with another number of values, or an upstream that is counted
+    /// by other tags, is then an error as in production. Otherwise a name takes every key.
+    ///
+    /// ```
+    /// let fake = cutout::FakeClient::new(["bank-charge"]).keyed("bank-charge", ["bank_code"]);
+    /// assert!(fake.client().breaker("bank-charge", &["0001"]).is_ok());
+    /// assert!(fake.client().breaker("bank-charge", &["0001", "0002"]).is_err());
+    /// assert!(cutout::Upstream::builder("bank-charge").key_tags(["network"]).build(&fake.client()).is_err());
+    /// ```
+    #[must_use]
+    pub fn keyed<T: Into<String>>(mut self, name: &str, tags: impl IntoIterator<Item = T>) -> FakeClient {
+        let key = tags.into_iter().map(Into::into).collect();
+        self.declared.breakers.insert(name.to_owned(), DeclaredBreaker { key });
+        self.regain_store();
+        self
     }
 
     /// What the program under test gets. All clones see the same breakers.
@@ -278,7 +296,7 @@ impl FakeClient {
         key: &[V],
         change: impl FnOnce(&mut Flag),
     ) -> Result<(), UnknownBreaker> {
-        names::check(&self.declared, name)?;
+        self.memory.names().check_key(name, key.len())?;
         let id = BreakerId::new(name, key);
         // Held until the memory knows: what was changed last is seen last.
         let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);

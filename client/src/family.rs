@@ -61,17 +61,25 @@ impl Family {
     /// [`Refused`]. It is not a failure of the vendor: do not count it as one.
     #[inline]
     pub fn admit<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
-        if self.board.is_quiet() {
+        if self.board.is_quiet_for(key.len()) {
             return Ok(Permit::plain());
         }
         self.ask(key)
     }
 
     fn ask<V: AsRef<str>>(&self, key: &[V]) -> Result<Permit, Refused> {
+        self.tell_other(key);
         match self.board.find(key, |cell| self.common.ask(cell)) {
             Some(answer) => answer,
             None if self.board.refuses_others() => self.ask_unheard(key),
             None => Ok(Permit::plain()),
+        }
+    }
+
+    /// A key of another number of values than declared is of a breaker that nothing opens.
+    fn tell_other<V>(&self, key: &[V]) {
+        if self.board.has_other_keys(key.len()) {
+            self.memory.names().tell_key(&self.name, key.len());
         }
     }
 
@@ -84,6 +92,7 @@ impl Family {
     /// A handle on the breaker of one key, as [`Client::breaker`](crate::Client::breaker) gives it, for this class.
     #[must_use]
     pub fn breaker<V: AsRef<str>>(&self, key: &[V]) -> Breaker {
+        self.tell_other(key);
         Breaker::new(self.memory.cell(&self.name, key), Arc::clone(&self.common))
     }
 

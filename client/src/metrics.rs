@@ -48,7 +48,7 @@ pub const METRICS: [Metric; 6] = [
         name: "cutout_client_undeclared_total",
         kind: Kind::Counter,
         labels: "`breaker`",
-        what: "a name in use that nobody declares, seen late",
+        what: "a name in use that nobody declares, seen late; or a key that came with a call and has not as many values as declared, once for each name",
     },
 ];
 

@@ -124,7 +124,8 @@ impl Upstream {
     /// The lane for the key's values in declared order (none for a breaker without key). Keep it.
     ///
     /// The name was checked when the upstream was built. If the declared names were not known then, and it is found later that nobody declares
-    /// it, calls flow: the log tells it, and `cutout_client_undeclared_total`.
+    /// it, calls flow: the log tells it, and `cutout_client_undeclared_total`. So they do, told once, if the key has another number of values than
+    /// declared: keys come with requests.
     #[must_use]
     pub fn lane<V: AsRef<str>>(&self, key: &[V]) -> Lane {
         let shared = &*self.0;
@@ -135,12 +136,16 @@ impl Upstream {
         });
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
-            let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown));
+            let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown, key));
             self.new_lane(BreakerId::new(self.name(), key), self.counted(&breaker, key))
         })
     }
 
-    fn undeclared(&self, unknown: &UnknownBreaker) -> Breaker {
+    fn undeclared<V: AsRef<str>>(&self, unknown: &UnknownBreaker, key: &[V]) -> Breaker {
+        if unknown.key_tags().is_some() {
+            self.0.client.names().tell_key(self.name(), key.len());
+            return self.0.client.unchecked(self.name(), key);
+        }
         let name = self.name().to_owned();
         tracing::error!(breaker = name, error = %unknown, "an upstream's breakers are not declared, so nothing opens them");
         metrics::counter!("cutout_client_undeclared_total", "breaker" => name).increment(1);

@@ -251,25 +251,36 @@ impl UpstreamBuilder {
         self
     }
 
-    /// Checks all settings, and the name against the declared ones if they are known.
+    /// Checks all settings, and the name and its key tags against the declared ones if they are known.
     ///
     /// # Errors
     /// [`Mistakes`], all of them.
     pub fn build(self, client: &Client) -> Result<Upstream, Mistakes> {
-        let keyless = client.breaker::<&str>(&self.0.name, &[]);
-        let all = self.mistakes(keyless.as_ref().err());
-        match keyless {
-            Ok(keyless) if all.is_empty() => Ok(Upstream::new(client.clone(), keyless, self.0)),
-            _ => Err(Mistakes { name: self.0.name, all }),
+        let name = &self.0.name;
+        let unknown = client.names().check(name).err();
+        let all = self.mistakes(unknown.as_ref(), client.names().tags(name));
+        if !all.is_empty() {
+            return Err(Mistakes { name: self.0.name, all });
         }
+        let keyless = client.unchecked::<&str>(name, &[]);
+        Ok(Upstream::new(client.clone(), keyless, self.0))
     }
 
-    fn mistakes(&self, unknown: Option<&UnknownBreaker>) -> Vec<Mistake> {
+    /// `declared`: the tags that make the breakers' key, if they are known.
+    fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<Vec<String>>) -> Vec<Mistake> {
         let mut found = Found(Vec::new());
         if let Some(unknown) = unknown {
             found.unless(false, "builder", || unknown.to_string());
         }
         let settings = &self.0;
+        if let Some(declared) = declared {
+            found.unless(declared.starts_with(&settings.key_tags), "key_tags", || {
+                format!(
+                    "{:?} are not the first of the tags that make the key, {declared:?}",
+                    settings.key_tags
+                )
+            });
+        }
         let no_class = settings.class.as_deref() == Some("");
         found.unless(!no_class, "class", || "it is empty; leave it out".to_owned());
         let own = |tag: &String| tag.is_empty() || OWN_LABELS.contains(&tag.as_str());
@@ -386,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_no_mistake_and_all_mistakes_are_told_at_once() {
-        assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None), []);
+        assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None, None), []);
         let wrong = UpstreamBuilder::new("bank".to_owned())
             .class("")
             .key_tags(["bank_code", "class"])
@@ -402,7 +413,7 @@ mod tests {
             .local_breaker(
                 LocalBreaker::over(Window::Calls(5)).min_calls(6).trials(0).open_for(Duration::ZERO),
             );
-        let mistakes = Mistakes { name: "bank".to_owned(), all: wrong.mistakes(None) };
+        let mistakes = Mistakes { name: "bank".to_owned(), all: wrong.mistakes(None, None) };
         let settings: Vec<_> = mistakes.all().iter().map(Mistake::setting).collect();
         let expected = [
             ("class", 1),
@@ -427,7 +438,7 @@ mod tests {
     fn rules_of_a_local_breaker_have_their_bounds() {
         let mistakes = |rules| {
             let builder = UpstreamBuilder::new("bank".to_owned()).local_breaker(rules);
-            builder.mistakes(None).len()
+            builder.mistakes(None, None).len()
         };
         let time = |seconds| LocalBreaker::over(Window::Time(Duration::from_secs(seconds)));
         assert_eq!(mistakes(time(10).failure_percent(50)), 0);
