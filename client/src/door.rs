@@ -9,7 +9,7 @@ use crate::tally::Aside;
 use crate::upstream::{Ends, Lane, Tries, Upstream};
 use cutout_core::Mark;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,8 +69,26 @@ pub struct Protection<Q, A, E> {
     bears: Bears<Q>,
     judge: Judge<A, E>,
     copy: Copier<Q>,
-    second: Option<(Upstream, Rewrite<Q>)>,
+    second: Option<Arc<Second<Q>>>,
     fall_back: FallBack<A, E>,
+}
+
+/// Where requests go while the breaker refuses them.
+struct Second<Q> {
+    upstream: Upstream,
+    /// None: the first one's, unless the breakers are declared without a key.
+    key: Option<KeyOf<Q>>,
+    rewrite: Rewrite<Q>,
+}
+
+impl<Q> Second<Q> {
+    fn lane(&self, request: &Q, first_key: &[String]) -> Lane {
+        match &self.key {
+            Some(key) => self.upstream.lane(&key(request)),
+            None if self.upstream.is_keyless() => self.upstream.lane::<&str>(&[]),
+            None => self.upstream.lane(first_key),
+        }
+    }
 }
 
 impl<Q, A, E> Protection<Q, A, E> {
@@ -122,11 +140,46 @@ impl<Q, A, E> Protection<Q, A, E> {
         self
     }
 
-    /// Where requests go while the breaker refuses them: to the second upstream's lane of the same key, as `rewrite` makes them. Only when
-    /// it is certain that nothing was sent to the first.
+    /// Where requests go while the breaker refuses them: to the second upstream's lane of the same key (of none, if its breakers are declared without
+    /// one), as `rewrite` makes them. Only when it is certain that nothing was sent to the first.
     #[must_use]
     pub fn failover(mut self, second: Upstream, rewrite: impl Fn(Q) -> Q + Send + Sync + 'static) -> Self {
-        self.second = Some((second, Arc::new(rewrite)));
+        self.second = Some(Arc::new(Second { upstream: second, key: None, rewrite: Arc::new(rewrite) }));
+        self
+    }
+
+    /// [`Protection::failover`] to the lane of another key than the first one's, from the request as it was before `rewrite`.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "tower"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "tower")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+    /// # let fake = cutout::FakeClient::new(["bank", "network"]);
+    /// # let upstream = |name: &str| cutout::Upstream::builder(name).build(&fake.client());
+    /// # let send = service_fn(async |(_, card): (&str, &str)| Ok::<_, BoxError>(card.to_owned()));
+    /// let service = cutout::tower::protect(&upstream("bank")?)
+    ///     .key(|(bank, _): &(&str, &str)| vec![(*bank).to_owned()])
+    ///     .failover_by(upstream("network")?, |(_, card)| vec![(*card).to_owned()], |charge| charge)
+    ///     .layer(send);
+    /// fake.open("bank", &["0001"])?;
+    /// assert_eq!(service.clone().oneshot(("0001", "visa")).await?, "visa");
+    /// fake.open("network", &["visa"])?;
+    /// assert!(service.oneshot(("0001", "visa")).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn failover_by(
+        mut self,
+        second: Upstream,
+        key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static,
+        rewrite: impl Fn(Q) -> Q + Send + Sync + 'static,
+    ) -> Self {
+        let (key, rewrite) = (Some(Arc::new(key) as KeyOf<Q>), Arc::new(rewrite));
+        self.second = Some(Arc::new(Second { upstream: second, key, rewrite }));
         self
     }
 
@@ -163,9 +216,9 @@ impl<Q, A, E> Protection<Q, A, E> {
         key: &[String],
         mut carrier: C,
     ) -> Result<A, CallError<E>> {
-        let second = self.second.as_ref().map(|(upstream, rewrite)| (upstream.lane(key), rewrite));
-        let mut elsewhere = second.as_ref();
-        let may_retry = lane.retries() || second.as_ref().is_some_and(|(lane, _)| lane.retries());
+        let mut second = self.second.as_deref();
+        let elsewhere = OnceLock::new();
+        let may_retry = self.upstream.retries() || second.is_some_and(|second| second.upstream.retries());
         let mut copy = may_retry.then(|| (self.copy)(&request)).flatten();
         let started = Instant::now();
         let tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
@@ -175,10 +228,11 @@ impl<Q, A, E> Protection<Q, A, E> {
         loop {
             let one = match tries.enter().await {
                 Ok(one) => one,
-                Err(not_sent) => match elsewhere.take() {
-                    Some((lane, rewrite)) if not_sent.fails_over() && last.is_none() => {
-                        tries = tries.fail_over(lane);
-                        (request, copy) = (rewrite(request), copy.map(|copy| rewrite(copy)));
+                Err(not_sent) => match second.take() {
+                    Some(second) if not_sent.fails_over() && last.is_none() => {
+                        tries = tries.fail_over(elsewhere.get_or_init(|| second.lane(&request, key)));
+                        (request, copy) =
+                            ((second.rewrite)(request), copy.map(|copy| (second.rewrite)(copy)));
                         tries = tries.injected(|mark| (self.bears)(&request, mark));
                         continue;
                     }

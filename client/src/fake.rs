@@ -6,7 +6,7 @@
 
 use crate::client::Client;
 use crate::memory::Memory;
-use crate::names::UnknownBreaker;
+use crate::names::{UNTOLD, UnknownBreaker};
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::fault::{FAULT_DELAY_MAX_MS, FAULT_SHARE_MAX_PPM, FAULT_TIME_MAX_MS};
 use cutout_core::flag::{ALL_PPM, ForcedUntil, Ramp};
@@ -141,7 +141,10 @@ impl FakeClient {
     /// [`FakeClient::keyed`] tells.
     #[must_use]
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> FakeClient {
-        let breakers = names.into_iter().map(|name| (name.into(), DeclaredBreaker::default())).collect();
+        let breakers = names
+            .into_iter()
+            .map(|name| (name.into(), DeclaredBreaker { key: vec![UNTOLD.to_owned()] }))
+            .collect();
         let declared = Declared { revision: 0, breakers };
         let memory = Arc::new(Memory::of_a_fake());
         let client = Client::without_store(Arc::clone(&memory));

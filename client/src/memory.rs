@@ -17,7 +17,7 @@ use crate::transitions::Listeners;
 use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Chain, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -117,7 +117,7 @@ impl Memory {
     /// A memory that a test writes: a fault meets every call that it is for.
     pub(crate) fn of_a_fake() -> Memory {
         let shared = Arc::new(Shared { faults_meet_all: true, ..Shared::default() });
-        Memory { shared, ..Memory::new(Names::of_a_fake(), Limits::default()) }
+        Memory { shared, ..Memory::new(Names::new(BTreeSet::new(), false), Limits::default()) }
     }
 
     /// The cell of one breaker, for a handle.
@@ -348,7 +348,6 @@ mod tests {
     use crate::breaker::Breaker;
     use cutout_core::{Flag, Mode, State};
     use cutout_flags::{Epoch, Published};
-    use std::collections::BTreeSet;
 
     fn update(key: &str, state: Option<State>) -> Update {
         let published = |state| Published {

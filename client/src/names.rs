@@ -85,8 +85,6 @@ pub(crate) struct Names {
     /// Names that the program uses, checked as soon as the declared ones are known.
     used: BTreeSet<String>,
     allow_undeclared: bool,
-    /// Whether a name declared without tags has no key. A test that fakes breakers need not say.
-    has_tags: bool,
     /// Whether `connect` went on without the declared names: a wrong name can then only be told, not returned.
     start_is_over: AtomicBool,
     are_checked: AtomicBool,
@@ -100,16 +98,10 @@ impl Names {
             declared: ArcSwapOption::empty(),
             used,
             allow_undeclared,
-            has_tags: true,
             start_is_over: AtomicBool::new(false),
             are_checked: AtomicBool::new(false),
             told: Mutex::default(),
         }
-    }
-
-    /// The names of a fake, whose keys may have any number of values where nobody said.
-    pub(crate) fn of_a_fake() -> Names {
-        Names { has_tags: false, ..Names::new(BTreeSet::new(), false) }
     }
 
     /// Whether that is news.
@@ -151,7 +143,7 @@ impl Names {
     /// Whether a name is declared, and with so many values in a key.
     pub(crate) fn check_key(&self, name: &str, values: usize) -> Result<(), UnknownBreaker> {
         let declared = self.declared.load();
-        let tags = declared.as_ref().and_then(|declared| self.tags_in(declared, name));
+        let tags = declared.as_ref().and_then(|declared| tags_in(declared, name));
         match tags {
             Some(tags) if tags.len() == values => Ok(()),
             Some(tags) => {
@@ -164,16 +156,7 @@ impl Names {
 
     /// The tags that make the key of a name; none: not known.
     pub(crate) fn tags(&self, name: &str) -> Option<Vec<String>> {
-        self.declared
-            .load()
-            .as_ref()
-            .and_then(|declared| self.tags_in(declared, name))
-            .map(<[String]>::to_vec)
-    }
-
-    fn tags_in<'a>(&self, declared: &'a Declared, name: &str) -> Option<&'a [String]> {
-        let tags = &*declared.breakers.get(name)?.key;
-        (self.has_tags || !tags.is_empty()).then_some(tags)
+        self.declared.load().as_ref().and_then(|declared| tags_in(declared, name)).map(<[String]>::to_vec)
     }
 
     /// A key came with a call and has a wrong number of values: told once for each name, since keys may come from anybody.
@@ -184,6 +167,14 @@ impl Names {
             tell(&unknown);
         }
     }
+}
+
+/// How a test that fakes breakers declares a name whose keys may have any number of values. No service declares such a tag.
+pub(crate) const UNTOLD: &str = "";
+
+fn tags_in<'a>(declared: &'a Declared, name: &str) -> Option<&'a [String]> {
+    let tags = &*declared.breakers.get(name)?.key;
+    (tags != [UNTOLD]).then_some(tags)
 }
 
 /// Tells in the log and in the metrics what can no more be returned as an error.

@@ -5,6 +5,7 @@
 
 use super::bulkhead::Room;
 use super::ends::Unknown;
+use super::failover;
 use super::retries::Retrying;
 use super::settings::{Settings, UpstreamBuilder};
 use super::tries::{Tries, bears_nothing};
@@ -115,6 +116,18 @@ impl Upstream {
         &self.0.settings.name
     }
 
+    /// Whether its breakers are declared without a key.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn is_keyless(&self) -> bool {
+        self.0.client.names().tags(self.name()).is_some_and(|tags| tags.is_empty())
+    }
+
+    /// Whether it retries anything.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn retries(&self) -> bool {
+        self.0.others.retrying.is_some()
+    }
+
     /// What doors that open connections go by.
     #[cfg(feature = "reqwest")]
     pub(crate) fn settings(&self) -> &Settings {
@@ -212,12 +225,6 @@ impl Lane {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
-    }
-
-    /// Whether it retries anything.
-    #[cfg(any(feature = "tower", feature = "reqwest"))]
-    pub(crate) fn retries(&self) -> bool {
-        self.guards().retrying.is_some()
     }
 
     pub(super) fn guards(&self) -> &Guards {
@@ -343,19 +350,7 @@ impl Lane {
         F: Future<Output = Result<T, E>>,
         C: Classify<Result<T, E>>,
     {
-        let mut tries = Tries::many(self, Instant::now()).injected(bears_nothing);
-        let mut last = None;
-        loop {
-            let one = match tries.enter().await {
-                Ok(one) => one,
-                Err(not_sent) => return last.unwrap_or_else(|| Err(not_sent.into())),
-            };
-            let (result, ended) = one.run::<Unknown, _, _, _>(call(), &classify).await;
-            if !tries.again(ended).await {
-                return result;
-            }
-            last = Some(result);
-        }
+        failover::repeat(self, None, &classify, |_| call()).await
     }
 
     /// Takes the fallback's value in the place of an error, and counts it (`cutout_client_fallbacks_total`). `None` leaves the error.
