@@ -10,7 +10,8 @@ use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::PATIENCE;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const CALLS: &str = "cutout_client_calls_total";
 
@@ -120,8 +121,9 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
     assert!(error.is_timeout(), "{error}");
 }
 
-/// The URL of a server that sends this in answer to one request, and is silent from then on.
-fn silent_after(answer: &'static [u8]) -> String {
+/// The URL of a server that sends this in answer to one request, and is silent from then on; and what tells that its client has gone.
+fn silent_after(answer: &'static [u8]) -> (String, oneshot::Receiver<()>) {
+    let (tell, gone) = oneshot::channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -130,8 +132,9 @@ fn silent_after(answer: &'static [u8]) -> String {
         let _ = stream.write_all(answer);
         // Until the client has gone.
         while stream.read(&mut [0; 1024]).is_ok_and(|length| length > 0) {}
+        let _ = tell.send(());
     });
-    url
+    (url, gone)
 }
 
 /// What is told of a request to a server that never answers, once a connection stands. Time passes by itself where nothing else is to be done.
@@ -169,11 +172,49 @@ async fn a_late_header_is_silence_and_a_time_out() {
 #[tokio::test]
 async fn a_silent_body_ends_at_the_idle_time() {
     let (_world, _bank, client) = at_work(|it| it.idle_timeout(ms(200))).await;
-    let url = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
+    let (url, _gone) = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
     let answer = client.get(url).send().await.unwrap();
     let started = tokio::time::Instant::now();
     let error = answer.bytes().await.unwrap_err();
     assert!(error.is_timeout() && started.elapsed() < cutout::REQUEST_TIMEOUT / 2, "{error}");
+}
+
+/// A listener that lets nobody in any more, with those who fill its queue.
+fn full() -> (TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap().into_std().unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut within = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(200)) {
+        within.push(stream);
+        assert!(within.len() < 100, "its queue has no end");
+    }
+    (listener, within)
+}
+
+#[tokio::test]
+async fn connecting_has_a_limit_of_its_own() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, _bank, client) = at_work(|it| it.connect_timeout(ms(300))).await;
+    let (listener, _within) = full();
+    let error = client.get(format!("http://{}/", listener.local_addr().unwrap())).send().await.unwrap_err();
+    let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+    assert_eq!(told.timeout(), Timeout::Connect);
+    assert!(told.after() >= ms(300) && told.after() < cutout::CONNECT_TIMEOUT, "{told:?}");
+    tokio::time::pause();
+    world.until(20).await;
+    assert_eq!((calls(&counted, "timeout"), counted.all(CALLS).len()), (1.0, 1), "{:?}", counted.all(CALLS));
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed_in_its_time() {
+    let (_world, _bank, client) = at_work(|it| it.pool_idle_timeout(ms(200))).await;
+    let (url, gone) = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\npaid");
+    assert_eq!(client.get(url).send().await.unwrap().text().await.unwrap(), "paid");
+    let gone = tokio::time::timeout(PATIENCE, gone);
+    gone.await.expect("it stays open").unwrap();
 }
 
 #[tokio::test]
