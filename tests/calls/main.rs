@@ -14,6 +14,7 @@ mod nested;
 mod plain;
 mod reqwest_door;
 mod retries;
+mod spans;
 mod tower_door;
 mod vendor;
 #[allow(dead_code, reason = "shared with the tests of the client")]
