@@ -15,6 +15,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long a window of calls counts once nobody calls any more: as long as the longest window of time.
+const CALLS_LAST: Duration = Duration::from_secs(600);
+
 /// When this process stops calling by itself, whatever the monitor says. Nothing trips until a rule is given.
 ///
 /// ```
@@ -66,6 +69,16 @@ pub enum Window {
     Calls(u32),
     /// The calls of the last time, 1 s to 10 min, to a tenth of it.
     Time(Duration),
+}
+
+impl Window {
+    /// How long its calls are remembered where no further ones come.
+    fn lasts(self) -> Duration {
+        match self {
+            Window::Calls(_) => CALLS_LAST,
+            Window::Time(time) => time,
+        }
+    }
 }
 
 impl LocalBreaker {
@@ -168,9 +181,9 @@ impl Local {
         admitted.map(|generation| Ticket { local: self, generation, is_pending: true })
     }
 
-    /// Whether it lets every call through and remembers none that failed.
+    /// Whether a new one in its place would do: it lets every call through and the last one was good, or all that it remembers is over.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.lock().is_at_rest()
+        self.lock().is_at_rest(self.started.elapsed())
     }
 
     fn publish(&self, machine: &Machine) {

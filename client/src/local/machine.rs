@@ -28,6 +28,8 @@ pub(super) struct Machine {
     seen: Seen,
     consecutive: u32,
     generation: u64,
+    /// When the last call ended.
+    ended: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +41,22 @@ enum State {
 
 impl Machine {
     pub(super) fn new(rules: LocalBreaker) -> Machine {
-        Machine { rules, state: State::Closed, seen: Seen::new(rules.window), consecutive: 0, generation: 0 }
+        let (state, seen, ended) = (State::Closed, Seen::new(rules.window), Duration::ZERO);
+        Machine { rules, state, seen, consecutive: 0, generation: 0, ended }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.is_closed() && self.consecutive == 0
+    /// Whether it may be forgotten: it is closed and the last call was good, or all that it remembers is over.
+    pub(super) fn is_at_rest(&self, now: Duration) -> bool {
+        let is_over = now >= self.ended + self.rules.window.lasts();
+        match self.state {
+            State::Closed => self.consecutive == 0 || is_over,
+            State::Open { until } => is_over && now >= until,
+            State::Trying { under_way, .. } => is_over && under_way == 0,
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -83,6 +92,7 @@ impl Machine {
         if generation != self.generation {
             return None;
         }
+        self.ended = now;
         match self.state {
             State::Closed => {
                 self.consecutive = if mark.failed { self.consecutive.saturating_add(1) } else { 0 };
@@ -214,7 +224,28 @@ mod tests {
             let trial = machine.admit(s(12)).unwrap();
             machine.ended(trial, GOOD, s(12));
         }
-        assert!(machine.is_at_rest());
+        assert!(machine.is_at_rest(s(12)));
+    }
+
+    #[test]
+    fn it_may_be_forgotten_when_all_that_it_remembers_is_over() {
+        let rules =
+            LocalBreaker::over(Window::Time(s(60))).consecutive_failures(2).open_for(s(600)).trials(2);
+        let mut machine = Machine::new(rules);
+        assert!(machine.is_at_rest(s(0)));
+        run(&mut machine, &[BAD]);
+        assert!(!machine.is_at_rest(s(60)), "a failure within the window");
+        assert!(machine.is_at_rest(s(61)), "whose window is over, though no call was good since");
+        run(&mut machine, &[BAD]);
+        assert!(!machine.is_at_rest(s(600)), "it is open");
+        assert!(machine.is_at_rest(s(601)), "nobody asks any more");
+        let trial = machine.admit(s(601)).unwrap();
+        assert!(!machine.is_at_rest(s(10_000)), "a trial is under way");
+        machine.cancelled(trial);
+        assert!(machine.is_at_rest(s(10_000)));
+        let mut by_calls = Machine::new(self::rules().failure_percent(50));
+        run(&mut by_calls, &[BAD]);
+        assert!(!by_calls.is_at_rest(s(600)) && by_calls.is_at_rest(s(601)), "a window of calls has no time");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An upstream, and its lanes: one for each key, so that what one bank does to its callers stays with that bank.
 //!
-//! Lanes are bounded. Beyond the bound those that nobody holds and that have nothing to remember are forgotten; if none is so,
+//! Lanes are bounded. Beyond the bound those that nobody holds and that have nothing to remember, or only what is over, are forgotten; if none is so,
 //! further keys share one bulkhead, budget and local breaker, and keep their own fleet's breaker.
 
 use super::bulkhead::Room;
@@ -58,8 +58,36 @@ pub const LANES_MAX: usize = 10_000;
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
-/// Foldhash is seeded anew in each process; keys may come from requests.
-type Lanes = HashMap<BreakerId, Lane, foldhash::fast::RandomState>;
+/// With as many lanes as may be, those that may be forgotten are looked for once in so many new keys: a look passes all of them.
+const SWEEP_EVERY: usize = LANES_MAX / 10;
+
+/// All lanes.
+#[derive(Default)]
+struct Lanes {
+    /// Foldhash is seeded anew in each process; keys may come from requests.
+    by_id: HashMap<BreakerId, Lane, foldhash::fast::RandomState>,
+    /// How many new keys are to come before the next look.
+    until_sweep: usize,
+}
+
+impl Lanes {
+    /// Whether there is room for one more.
+    fn has_room(&mut self) -> bool {
+        let before = self.by_id.len();
+        if before < LANES_MAX {
+            return true;
+        }
+        if self.until_sweep > 0 {
+            self.until_sweep -= 1;
+            return false;
+        }
+        self.by_id.retain(|_, lane| Arc::strong_count(&lane.0) > 1 || !lane.0.guards.is_at_rest());
+        // A look that has found many pays for itself.
+        let found = before - self.by_id.len();
+        self.until_sweep = if found < SWEEP_EVERY { SWEEP_EVERY } else { 0 };
+        found > 0
+    }
+}
 
 thread_local! {
     /// Room to spell a key in, so that finding a lane allocates nothing.
@@ -145,7 +173,7 @@ impl Upstream {
         let known = SPELLED.with_borrow_mut(|spelled| {
             spelled.clear();
             BreakerId::spell(self.name(), key, spelled);
-            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(spelled.as_str()).cloned()
+            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).by_id.get(spelled.as_str()).cloned()
         });
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
@@ -179,14 +207,11 @@ impl Upstream {
             Lane(Arc::new(Inner { breaker, settings, guards }))
         };
         let mut lanes = shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= LANES_MAX {
-            lanes.retain(|_, lane| Arc::strong_count(&lane.0) > 1 || !lane.0.guards.is_at_rest());
-        }
-        if lanes.len() >= LANES_MAX && !lanes.contains_key(&id) {
+        if !lanes.by_id.contains_key(&id) && !lanes.has_room() {
             return lane(breaker, Arc::clone(&shared.others));
         }
         let make = || lane(breaker, Arc::new(Guards::new(&shared.settings)));
-        lanes.entry(id).or_insert_with(make).clone()
+        lanes.by_id.entry(id).or_insert_with(make).clone()
     }
 }
 
@@ -400,25 +425,45 @@ impl fmt::Debug for Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::LocalBreaker;
     use cutout_flags::MemoryStore;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn lanes_are_bounded_and_one_that_is_held_stays_itself() {
         let builder = Client::builder_on(Arc::new(MemoryStore::new())).allow_undeclared();
-        let client = builder.start_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+        let client = builder.start_timeout(Duration::ZERO).connect().await.unwrap();
         let upstream = Upstream::builder("bank").build(&client).unwrap();
         let held = upstream.lane(&["held"]);
         for key in 0..2 * LANES_MAX {
             let _ = upstream.lane(&[key.to_string()]);
         }
-        assert!(upstream.0.lanes.read().unwrap().len() <= LANES_MAX);
+        assert!(upstream.0.lanes.read().unwrap().by_id.len() <= LANES_MAX);
         assert!(Arc::ptr_eq(&held.0, &upstream.lane(&["held"]).0));
 
         let all: Vec<_> = (0..LANES_MAX).map(|key| upstream.lane(&[format!("x{key}")])).collect();
         let [one, other] = ["beyond", "more"].map(|key| upstream.lane(&[key]));
         assert_eq!(one.breaker().id().as_str(), "bank/beyond");
         assert!(Arc::ptr_eq(&one.0.guards, &other.0.guards), "further keys share their guards");
-        assert_eq!(upstream.0.lanes.read().unwrap().len(), LANES_MAX);
+        assert_eq!(upstream.0.lanes.read().unwrap().by_id.len(), LANES_MAX);
         drop(all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lanes_that_failed_once_make_room_when_that_is_over_and_are_not_looked_through_for_each_key() {
+        const WINDOW: Duration = Duration::from_secs(10);
+        let rules = LocalBreaker::over(crate::Window::Time(WINDOW)).consecutive_failures(5);
+        let client = crate::FakeClient::new(["bank"]).client();
+        let upstream = Upstream::builder("bank").local_breaker(rules).build(&client).unwrap();
+        for key in 0..LANES_MAX {
+            let _ = upstream.lane(&[key.to_string()]).call(|| async { Err::<(), ()>(()) }).await;
+        }
+        let shares = |key: &str| Arc::ptr_eq(&upstream.lane(&[key]).0.guards, &upstream.0.others);
+        assert!(shares("beyond"), "they remember a failure");
+        tokio::time::advance(WINDOW).await;
+        let keys: Vec<String> = (0..=SWEEP_EVERY).map(|key| format!("new-{key}")).collect();
+        let sharing = keys.iter().filter(|key| shares(key)).count();
+        assert_eq!(sharing, SWEEP_EVERY, "until the next look");
+        assert!(!shares("after"));
     }
 }
