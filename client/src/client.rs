@@ -8,6 +8,7 @@ use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use crate::transitions::Transitions;
 
+use cutout_core::Chain;
 use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -284,6 +285,24 @@ pub enum ConnectError {
     /// A staleness is too short: before [`MAX_STALENESS_MIN`] breakers' own timers run, and a short loss of the store would act.
     #[error("the max_staleness of {0} is shorter than {min_s} s", min_s = MAX_STALENESS_MIN.as_secs())]
     Staleness(String),
+    /// Several of these: all mistakes are told at once.
+    #[error("{}", listed(.0))]
+    Several(Vec<ConnectError>),
+}
+
+impl ConnectError {
+    /// Ok: there is none.
+    fn told(all: Vec<ConnectError>) -> Result<(), ConnectError> {
+        match <[ConnectError; 1]>::try_from(all) {
+            Ok([one]) => Err(one),
+            Err(all) if all.is_empty() => Ok(()),
+            Err(all) => Err(ConnectError::Several(all)),
+        }
+    }
+}
+
+fn listed(all: &[ConnectError]) -> String {
+    all.iter().map(|one| Chain(one).to_string()).collect::<Vec<_>>().join("; ")
 }
 
 impl ClientBuilder {
@@ -347,13 +366,12 @@ impl ClientBuilder {
         self
     }
 
-    fn limits(&mut self) -> Result<Limits, ConnectError> {
+    /// The limits that are too short.
+    fn too_short(&self) -> Vec<ConnectError> {
         let named = self.max_staleness_of.iter().map(|(name, staleness)| (format!("`{name}`"), *staleness));
-        let mut all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
-        if let Some((whose, _)) = all.find(|(_, staleness)| !staleness.is_usable()) {
-            return Err(ConnectError::Staleness(whose));
-        }
-        Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
+        let all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
+        let unusable = all.filter(|(_, staleness)| !staleness.is_usable());
+        unusable.map(|(whose, _)| ConnectError::Staleness(whose)).collect()
     }
 
     /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
@@ -370,13 +388,25 @@ impl ClientBuilder {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`ConnectError`] if a setting is unusable, or a name given is not declared.
-    pub async fn connect(mut self) -> Result<Client, ConnectError> {
-        let limits = self.limits()?;
-        let store = match self.source {
-            Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
-            Source::Store(store) => store,
+    /// [`ConnectError`] if settings are unusable, or names given are not declared: all of them.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let mut mistakes = self.too_short();
+        let opened = match self.source {
+            Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store),
+            Source::Store(store) => Ok(store),
         };
+        let store = match opened {
+            Ok(store) => {
+                ConnectError::told(mistakes)?;
+                store
+            }
+            Err(error) if mistakes.is_empty() => return Err(error),
+            Err(error) => {
+                mistakes.push(error);
+                return Err(ConnectError::Several(mistakes));
+            }
+        };
+        let limits = Limits::new(self.max_staleness, self.max_staleness_of);
         let memory = Arc::new(Memory::new(Names::new(self.names, self.allow_undeclared), limits));
         let contact = memory.contact();
         let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
@@ -391,7 +421,8 @@ impl ClientBuilder {
             );
             metrics::counter!("cutout_client_started_without_store_total").increment(1);
         }
-        client.memory.names().check_used()?;
+        let unknown = client.memory.names().check_used().into_iter().map(ConnectError::Unknown).collect();
+        ConnectError::told(unknown)?;
         Ok(client)
     }
 }

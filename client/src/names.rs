@@ -111,16 +111,20 @@ impl Names {
         is_news
     }
 
-    /// Ends the start: whether the names that the program uses are declared. If the declared ones are not known yet,
+    /// Ends the start: which of the names that the program uses are not declared. If the declared ones are not known yet,
     /// nothing is wrong, and a wrong name is told when they are.
-    pub(crate) fn check_used(&self) -> Result<(), UnknownBreaker> {
+    pub(crate) fn check_used(&self) -> Vec<UnknownBreaker> {
         if self.declared.load().is_some() {
             self.are_checked.store(true, Ordering::SeqCst);
-            return self.used.iter().try_for_each(|name| self.check(name));
+            return self.unknown().collect();
         }
         self.start_is_over.store(true, Ordering::SeqCst);
         self.check_used_late();
-        Ok(())
+        Vec::new()
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = UnknownBreaker> {
+        self.used.iter().filter_map(|name| self.check(name).err())
     }
 
     /// A program that started before the declared names were known learns here that it uses names nobody declares:
@@ -128,7 +132,7 @@ impl Names {
     pub(crate) fn check_used_late(&self) {
         let ready = self.start_is_over.load(Ordering::SeqCst) && self.declared.load().is_some();
         if ready && !self.are_checked.swap(true, Ordering::SeqCst) {
-            self.used.iter().filter_map(|name| self.check(name).err()).for_each(|unknown| tell(&unknown));
+            self.unknown().for_each(|unknown| tell(&unknown));
         }
     }
 

@@ -8,6 +8,7 @@ mod bulkhead;
 mod ends;
 mod failover;
 mod lane;
+mod mistakes;
 mod refusals;
 mod retries;
 mod settings;
@@ -16,10 +17,9 @@ mod tries;
 pub use bulkhead::Bulkhead;
 pub use failover::Failover;
 pub use lane::{LANES_MAX, Lane, Upstream};
+pub use mistakes::{Mistake, Mistakes};
 pub use refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 pub use retries::Retries;
-pub use settings::{
-    CONNECT_TIMEOUT, Mistake, Mistakes, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX, UpstreamBuilder,
-};
+pub use settings::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX, UpstreamBuilder};
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 pub(crate) use {ends::Ends, tries::Tries};

@@ -4,11 +4,11 @@
 
 use super::bulkhead::Bulkhead;
 use super::lane::Upstream;
+use super::mistakes::{Found, Mistake, Mistakes};
 use super::retries::Retries;
 use crate::client::Client;
 use crate::local::{LocalBreaker, Window};
 use crate::names::UnknownBreaker;
-use std::fmt;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -101,68 +101,6 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone)]
 #[must_use = "call build()"]
 pub struct UpstreamBuilder(Settings);
-
-/// One setting that cannot be used, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    setting: &'static str,
-    told: String,
-}
-
-impl Mistake {
-    /// The method of the builder, such as `try_timeout`.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-}
-
-/// All settings of an upstream that cannot be used.
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let client = cutout::FakeClient::new(["bank"]).client();
-/// use std::time::Duration;
-///
-/// let wrong = cutout::Upstream::builder("bank").request_timeout(Duration::ZERO).class("").build(&client);
-/// let settings: Vec<_> = wrong.unwrap_err().all().iter().map(cutout::Mistake::setting).collect();
-/// assert_eq!(settings, ["class", "request_timeout"]);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes {
-    name: String,
-    all: Vec<Mistake>,
-}
-
-impl Mistakes {
-    /// Each of them.
-    #[must_use]
-    pub fn all(&self) -> &[Mistake] {
-        &self.all
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.told)
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream `{}` cannot be built", self.name)?;
-        let mut before = ": ";
-        for mistake in &self.all {
-            write!(f, "{before}{mistake}")?;
-            before = "; ";
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Mistakes {}
 
 impl UpstreamBuilder {
     pub(super) fn new(name: String) -> UpstreamBuilder {
@@ -260,7 +198,7 @@ impl UpstreamBuilder {
         let unknown = client.names().check(name).err();
         let all = self.mistakes(unknown.as_ref(), client.names().tags(name));
         if !all.is_empty() {
-            return Err(Mistakes { name: self.0.name, all });
+            return Err(Mistakes::new(self.0.name, all));
         }
         let keyless = client.unchecked::<&str>(name, &[]);
         Ok(Upstream::new(client.clone(), keyless, self.0))
@@ -268,25 +206,15 @@ impl UpstreamBuilder {
 
     /// `declared`: the tags that make the breakers' key, if they are known.
     fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<Vec<String>>) -> Vec<Mistake> {
-        let mut found = Found(Vec::new());
+        let mut found = Found::default();
         if let Some(unknown) = unknown {
-            found.unless(false, "builder", || unknown.to_string());
+            found.push("builder", unknown.to_string());
         }
         let settings = &self.0;
-        if let Some(declared) = declared {
-            found.unless(declared.starts_with(&settings.key_tags), "key_tags", || {
-                format!(
-                    "{:?} are not the first of the tags that make the key, {declared:?}",
-                    settings.key_tags
-                )
-            });
+        if settings.class.as_deref() == Some("") {
+            found.push("class", "it is empty; leave it out".to_owned());
         }
-        let no_class = settings.class.as_deref() == Some("");
-        found.unless(!no_class, "class", || "it is empty; leave it out".to_owned());
-        let own = |tag: &String| tag.is_empty() || OWN_LABELS.contains(&tag.as_str());
-        if let Some(tag) = settings.key_tags.iter().find(|tag| own(tag)) {
-            found.unless(false, "key_tags", || format!("`{tag}` is empty, or a label of these metrics"));
-        }
+        found.key_tags(&settings.key_tags, declared.as_deref());
         found.timeouts(settings);
         if let Some(bulkhead) = settings.bulkhead {
             found.bulkhead(bulkhead);
@@ -295,30 +223,28 @@ impl UpstreamBuilder {
             found.retries(settings.retries);
         }
         if let Some(local) = settings.local {
-            found.local(local);
+            found.local(local, settings.try_timeout.unwrap_or(settings.request_timeout));
         }
-        found.0
+        found.into_all()
     }
 }
 
-/// The mistakes found so far.
-struct Found(Vec<Mistake>);
-
 impl Found {
-    fn unless(&mut self, good: bool, setting: &'static str, told: impl FnOnce() -> String) {
-        if !good {
-            self.0.push(Mistake { setting, told: told() });
+    /// `declared`: the tags that make the breakers' key, if they are known.
+    fn key_tags(&mut self, tags: &[String], declared: Option<&[String]>) {
+        for (at, tag) in tags.iter().enumerate() {
+            if tag.is_empty() || OWN_LABELS.contains(&tag.as_str()) {
+                self.push("key_tags", format!("`{tag}` is empty, or a label of these metrics"));
+            } else if tags.iter().take(at).any(|before| before == tag) {
+                self.push("key_tags", format!("`{tag}` is named twice"));
+            }
         }
-    }
-
-    fn between(&mut self, setting: &'static str, value: Duration, least: Duration, most: Duration) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{value:?} is not between {least:?} and {most:?}"));
-    }
-
-    fn number(&mut self, setting: &'static str, what: &str, value: u32, least: u32, most: u32) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{what}: {value} is not between {least} and {most}"));
+        if let Some(declared) = declared.filter(|declared| !declared.starts_with(tags)) {
+            self.push(
+                "key_tags",
+                format!("{tags:?} are not the first of the tags that make the key, {declared:?}"),
+            );
+        }
     }
 
     fn timeouts(&mut self, settings: &Settings) {
@@ -358,7 +284,8 @@ impl Found {
         self.between("retries", longest, Duration::from_millis(1), TIMEOUT_MAX);
     }
 
-    fn local(&mut self, rules: LocalBreaker) {
+    /// `timeout`: what ends a call at the latest.
+    fn local(&mut self, rules: LocalBreaker, timeout: Duration) {
         const SETTING: &str = "local_breaker";
         let most = match rules.window {
             Window::Calls(calls) => {
@@ -379,6 +306,9 @@ impl Found {
         if let Some((longer_than, percent)) = rules.slow {
             self.number(SETTING, "slow_calls, percent", percent, 1, 100);
             self.between(SETTING, longer_than, Duration::from_millis(1), TIMEOUT_MAX);
+            self.unless(longer_than <= timeout, SETTING, || {
+                format!("slow_calls: no call takes longer than {longer_than:?}, since its time ends after {timeout:?}")
+            });
         }
         if let Some(failures) = rules.consecutive_failures {
             self.number(SETTING, "consecutive_failures", failures, 1, u32::MAX);
@@ -400,7 +330,7 @@ mod tests {
         assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None, None), []);
         let wrong = UpstreamBuilder::new("bank".to_owned())
             .class("")
-            .key_tags(["bank_code", "class"])
+            .key_tags(["bank_code", "class", "", "bank_code"])
             .request_timeout(Duration::from_secs(1))
             .try_timeout(Duration::from_secs(2))
             .connect_timeout(Duration::ZERO)
@@ -413,11 +343,11 @@ mod tests {
             .local_breaker(
                 LocalBreaker::over(Window::Calls(5)).min_calls(6).trials(0).open_for(Duration::ZERO),
             );
-        let mistakes = Mistakes { name: "bank".to_owned(), all: wrong.mistakes(None, None) };
+        let mistakes = Mistakes::new("bank".to_owned(), wrong.mistakes(None, None));
         let settings: Vec<_> = mistakes.all().iter().map(Mistake::setting).collect();
         let expected = [
             ("class", 1),
-            ("key_tags", 1),
+            ("key_tags", 3),
             ("connect_timeout", 1),
             ("pool_idle_timeout", 1),
             ("idle_timeout", 2),
@@ -445,6 +375,11 @@ mod tests {
         assert_eq!(mistakes(time(10)), 1, "no rule");
         assert_eq!(mistakes(time(0).failure_percent(0)), 2);
         assert_eq!(mistakes(time(601).slow_calls(Duration::ZERO, 101)), 3);
+        assert_eq!(mistakes(time(10).slow_calls(REQUEST_TIMEOUT, 50)), 0);
+        assert_eq!(mistakes(time(10).slow_calls(REQUEST_TIMEOUT * 2, 50)), 1, "it would never trip");
+        let tried = UpstreamBuilder::new("bank".to_owned()).try_timeout(Duration::from_secs(2));
+        let slow = time(10).slow_calls(Duration::from_secs(3), 50);
+        assert_eq!(tried.local_breaker(slow).mistakes(None, None).len(), 1);
         assert_eq!(mistakes(LocalBreaker::over(Window::Calls(0)).consecutive_failures(0)), 3);
     }
 }
