@@ -132,6 +132,8 @@ pub(crate) struct Board {
     number: AtomicU64,
     /// Of how many values a key is; [`ANY`]: that is not known.
     values: AtomicUsize,
+    /// Whether it was asked for keys of another number.
+    has_seen_others: AtomicBool,
     /// Of how many values a key must be to be admitted without a look: [`NONE`] unless it is empty and no key is to be refused besides.
     quiet_for: AtomicUsize,
     /// Whether keys that do not stand on it are to be refused.
@@ -144,6 +146,7 @@ impl Default for Board {
             posted: ArcSwap::default(),
             number: AtomicU64::new(next_number()),
             values: AtomicUsize::new(ANY),
+            has_seen_others: AtomicBool::new(false),
             quiet_for: AtomicUsize::new(ANY),
             refuses_others: AtomicBool::new(false),
         }
@@ -158,10 +161,14 @@ impl Board {
         quiet_for == values || quiet_for == ANY
     }
 
-    /// Whether keys are declared to be of another number of values.
-    pub(crate) fn has_other_keys(&self, values: usize) -> bool {
+    /// Whether keys are declared to be of another number of values, and none of such was seen before.
+    pub(crate) fn is_first_of_others(&self, values: usize) -> bool {
         let declared = self.values.load(Ordering::Relaxed);
-        declared != values && declared != ANY
+        let is_other = declared != values && declared != ANY;
+        // A thread that only looks takes the line from nobody.
+        is_other
+            && !self.has_seen_others.load(Ordering::Relaxed)
+            && !self.has_seen_others.swap(true, Ordering::Relaxed)
     }
 
     /// Notes by which tags its name is declared to be keyed; none: not known. One writer at a time.
@@ -213,14 +220,14 @@ impl Board {
     /// so that the many others move nothing.
     #[inline]
     pub(crate) fn find<T>(&self, key: &[impl AsRef<str>], then: impl FnOnce(&Arc<Cell>) -> T) -> Option<T> {
-        let spelled;
-        let key = match key {
-            [only] if BreakerId::is_spelled(only.as_ref()) => only.as_ref(),
-            _ => {
-                spelled = spell(key);
-                &spelled
-            }
-        };
+        match key {
+            [only] if BreakerId::is_spelled(only.as_ref()) => self.look(only.as_ref(), then),
+            _ => spelled(key, |key| self.look(key, then)),
+        }
+    }
+
+    #[inline]
+    fn look<T>(&self, key: &str, then: impl FnOnce(&Arc<Cell>) -> T) -> Option<T> {
         SEEN.with_borrow_mut(|seen| {
             if seen.number != self.number.load(Ordering::Acquire) {
                 self.see(seen);
@@ -237,12 +244,15 @@ impl Board {
     }
 }
 
-/// How a key is spelled in a breaker's identity.
+/// Looks at a key as it is spelled in a breaker's identity.
 #[cold]
-fn spell(key: &[impl AsRef<str>]) -> String {
-    let mut spelled = String::new();
-    BreakerId::spell("", key, &mut spelled);
-    spelled.split_off(usize::from(!spelled.is_empty()))
+fn spelled<T>(key: &[impl AsRef<str>], look: impl FnOnce(&str) -> T) -> T {
+    SPELLED.with_borrow_mut(|spelled| {
+        spelled.clear();
+        BreakerId::spell("", key, spelled);
+        // Behind the slash that parts it from the name.
+        look(spelled.get(1..).unwrap_or_default())
+    })
 }
 
 /// What a thread saw last, on whatever board.
@@ -253,6 +263,8 @@ struct Seen {
 }
 
 thread_local! {
+    /// Room to spell a key in, so that looking allocates nothing.
+    static SPELLED: RefCell<String> = const { RefCell::new(String::new()) };
     static SEEN: RefCell<Seen> = RefCell::default();
 }
 
