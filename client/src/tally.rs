@@ -233,7 +233,9 @@ impl Tallies {
 
     /// Hands what came together since the last time to the metrics.
     pub(crate) fn tell(&self) {
-        self.lock().values().for_each(|tally| tally.tell());
+        // A recorder is another's code, and who makes a lane waits for this lock.
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        all.iter().for_each(|tally| tally.tell());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Labels, Arc<Tally>>> {

@@ -6,7 +6,7 @@
 use super::bulkhead::Room;
 use super::ends::Unknown;
 use super::failover;
-use super::retries::Retrying;
+use super::retries::{Plan, Retrying};
 use super::settings::{Settings, UpstreamBuilder};
 use super::tries::{Tries, bears_nothing};
 use crate::breaker::Breaker;
@@ -97,6 +97,8 @@ thread_local! {
 struct Shared {
     client: Client,
     settings: Arc<Settings>,
+    /// None: it does not retry.
+    plan: Option<Plan>,
     /// The breaker without a key: what calls go by if it turns out late that nobody declares the name.
     keyless: Breaker,
     lanes: RwLock<Lanes>,
@@ -113,10 +115,10 @@ pub(super) struct Guards {
 }
 
 impl Guards {
-    fn new(settings: &Settings) -> Guards {
+    fn new(settings: &Settings, plan: Option<&Plan>) -> Guards {
         Guards {
             room: settings.bulkhead.map(Room::new),
-            retrying: Retrying::new(settings.retries),
+            retrying: plan.map(Retrying::new),
             local: settings.local.map(Local::new),
         }
     }
@@ -132,10 +134,11 @@ impl Upstream {
         UpstreamBuilder::new(name.into())
     }
 
-    pub(super) fn new(client: Client, keyless: Breaker, settings: Settings) -> Upstream {
-        let others = Arc::new(Guards::new(&settings));
+    pub(super) fn new(client: Client, settings: Settings, plan: Option<Plan>) -> Upstream {
+        let keyless = client.unchecked::<&str>(&settings.name, &[]);
+        let others = Arc::new(Guards::new(&settings, plan.as_ref()));
         let (settings, lanes) = (Arc::new(settings), RwLock::default());
-        Upstream(Arc::new(Shared { client, settings, keyless, lanes, others }))
+        Upstream(Arc::new(Shared { client, settings, plan, keyless, lanes, others }))
     }
 
     /// The name of its breakers.
@@ -153,7 +156,7 @@ impl Upstream {
     /// Whether it retries anything.
     #[cfg(any(feature = "tower", feature = "reqwest"))]
     pub(crate) fn retries(&self) -> bool {
-        self.0.others.retrying.is_some()
+        self.0.plan.is_some()
     }
 
     /// What doors that open connections go by.
@@ -210,7 +213,7 @@ impl Upstream {
         if !lanes.by_id.contains_key(&id) && !lanes.has_room() {
             return lane(breaker, Arc::clone(&shared.others));
         }
-        let make = || lane(breaker, Arc::new(Guards::new(&shared.settings)));
+        let make = || lane(breaker, Arc::new(Guards::new(&shared.settings, shared.plan.as_ref())));
         lanes.by_id.entry(id).or_insert_with(make).clone()
     }
 }

@@ -5,7 +5,7 @@
 use super::bulkhead::Bulkhead;
 use super::lane::Upstream;
 use super::mistakes::{Found, Mistake, Mistakes};
-use super::retries::Retries;
+use super::retries::{Plan, Retries};
 use crate::client::Client;
 use crate::local::{LocalBreaker, Window};
 use crate::names::UnknownBreaker;
@@ -197,11 +197,10 @@ impl UpstreamBuilder {
         let name = &self.0.name;
         let unknown = client.names().check(name).err();
         let all = self.mistakes(unknown.as_ref(), client.names().tags(name));
-        if !all.is_empty() {
-            return Err(Mistakes::new(self.0.name, all));
+        match Plan::new(self.0.retries) {
+            Ok(plan) if all.is_empty() => Ok(Upstream::new(client.clone(), self.0, plan)),
+            _ => Err(Mistakes::new(self.0.name, all)),
         }
-        let keyless = client.unchecked::<&str>(name, &[]);
-        Ok(Upstream::new(client.clone(), keyless, self.0))
     }
 
     /// `declared`: the tags that make the breakers' key, if they are known.
@@ -277,11 +276,11 @@ impl Found {
         self.number("retries", "up_to", retries.retries_max, 0, RETRIES_MAX);
         self.number("retries", "budget, percent", retries.budget_percent, 0, 100);
         self.number("retries", "budget, free_per_s", retries.free_per_s, 0, FREE_PER_S_MAX);
-        let (first, longest) = (retries.backoff_min, retries.backoff_max);
-        self.unless(first <= longest, "retries", || {
-            format!("backoff: the first wait {first:?} is longer than the longest {longest:?}")
-        });
-        self.between("retries", longest, Duration::from_millis(1), TIMEOUT_MAX);
+        if let Err(invalid) = Plan::new(retries) {
+            let (first, longest) = (retries.backoff_min, retries.backoff_max);
+            self.push("retries", format!("backoff: {first:?} to {longest:?}: {invalid}"));
+        }
+        self.between("retries", retries.backoff_max, Duration::from_millis(1), TIMEOUT_MAX);
     }
 
     /// `timeout`: what ends a call at the latest.

@@ -147,7 +147,7 @@ impl<'a> Tries<'a> {
         let found = Box::pin(room.wait(self.deadline, self.lane.breaker().tally().waiting())).await;
         found.map(Some).map_err(|full| {
             let breaker = self.lane.breaker();
-            breaker.calls().stripe().refuse(Ended::Overflow);
+            breaker.calls().stripe().count_end(Ended::Overflow);
             let waited = match full {
                 Full::AtOnce => None,
                 Full::InVain(waited) => Some(waited),
@@ -159,7 +159,7 @@ impl<'a> Tries<'a> {
 
     fn tripped(&self, retry_after: Duration) -> NotSent {
         let breaker = self.lane.breaker();
-        breaker.calls().stripe().refuse(Ended::Tripped);
+        breaker.calls().stripe().count_end(Ended::Tripped);
         NotSent::Tripped(Tripped { breaker: breaker.id().clone(), retry_after })
     }
 
