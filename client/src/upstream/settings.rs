@@ -196,7 +196,7 @@ impl UpstreamBuilder {
     pub fn build(self, client: &Client) -> Result<Upstream, Mistakes> {
         let name = &self.0.name;
         let unknown = client.names().check(name).err();
-        let all = self.mistakes(unknown.as_ref(), client.names().tags(name));
+        let all = self.mistakes(unknown.as_ref(), client.names().tags(name).as_deref());
         match Plan::new(self.0.retries) {
             Ok(plan) if all.is_empty() => Ok(Upstream::new(client.clone(), self.0, plan)),
             _ => Err(Mistakes::new(self.0.name, all)),
@@ -204,7 +204,7 @@ impl UpstreamBuilder {
     }
 
     /// `declared`: the tags that make the breakers' key, if they are known.
-    fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<Vec<String>>) -> Vec<Mistake> {
+    fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<&[String]>) -> Vec<Mistake> {
         let mut found = Found::default();
         if let Some(unknown) = unknown {
             found.push("builder", unknown.to_string());
@@ -213,7 +213,7 @@ impl UpstreamBuilder {
         if settings.class.as_deref() == Some("") {
             found.push("class", "it is empty; leave it out".to_owned());
         }
-        found.key_tags(&settings.key_tags, declared.as_deref());
+        found.key_tags(&settings.key_tags, declared);
         found.timeouts(settings);
         if let Some(bulkhead) = settings.bulkhead {
             found.bulkhead(bulkhead);
