@@ -2,6 +2,7 @@
 
 use crate::breaker::Breaker;
 use crate::family::Family;
+use crate::locals::Locals;
 use crate::memory::{Contact, Memory};
 use crate::names::{Names, UnknownBreaker};
 use crate::snapshot::{KnownBreaker, Snapshot};
@@ -151,6 +152,11 @@ impl Client {
         Breaker::new(self.memory.cell(name, key), common)
     }
 
+    /// The local breakers of its upstreams.
+    pub(crate) fn locals(&self) -> &Locals {
+        self.memory.locals()
+    }
+
     /// What is declared.
     pub(crate) fn names(&self) -> &Names {
         self.memory.names()
@@ -186,7 +192,7 @@ impl Client {
     /// All that this client knows, as it would stand on a debug page: it serialises, and its `Display` is JSON.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.scope, self.health(), self.memory.breakers())
+        Snapshot::new(&self.scope, self.health(), self.memory.breakers(), self.memory.locals().known())
     }
 
     /// Tells every change of a breaker's state from now on, as an async stream. Holds no client: it ends with the last clone.

@@ -8,6 +8,7 @@ mod machine;
 mod window;
 
 use crate::calls::Ended;
+use cutout_core::State;
 use machine::Machine;
 pub(crate) use machine::Why;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,6 +180,12 @@ impl Local {
         let admitted = machine.admit(self.started.elapsed());
         self.publish(&machine);
         admitted.map(|generation| Ticket { local: self, generation, is_pending: true })
+    }
+
+    /// Open and for how long, or half-open; none: it is closed. Looks at one number while it is.
+    pub(crate) fn stand(&self) -> Option<(State, Duration)> {
+        let is_closed = self.phase.load(Ordering::Relaxed).is_multiple_of(2);
+        if is_closed { None } else { self.lock().stand(self.started.elapsed()) }
     }
 
     /// Whether a new one in its place would do: it lets every call through and the last one was good, or all that it remembers is over.

@@ -9,6 +9,7 @@ use crate::board::{Board, ById, Cells};
 use crate::breaker::{self, Common, Shared};
 use crate::cell::{Cell, is_plain};
 use crate::clock::{Moment, StoreClock};
+use crate::locals::Locals;
 use crate::names::Names;
 use crate::snapshot::KnownBreaker;
 use crate::staleness::{Act, Limits};
@@ -33,6 +34,7 @@ pub(crate) struct Memory {
     losses: AtomicU64,
     contact: watch::Sender<Contact>,
     listeners: Listeners,
+    locals: Locals,
 }
 
 /// What came of the start.
@@ -111,6 +113,7 @@ impl Memory {
             losses: AtomicU64::new(0),
             contact: watch::Sender::new(Contact::Not(None)),
             listeners: Listeners::default(),
+            locals: Locals::default(),
         }
     }
 
@@ -184,6 +187,10 @@ impl Memory {
         &self.listeners
     }
 
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
+    }
+
     /// Tells listeners if a breaker has changed. Only while the cells are locked, so that they hear it in order.
     fn tell_turn(&self, cell: &Cell, now: Moment) {
         if let Some(turn) = cell.turn(now) {
@@ -225,6 +232,7 @@ impl Memory {
         self.tell_turns();
         self.tell_counts();
         self.tell_states();
+        self.locals.tell();
         metrics::gauge!("cutout_client_store_age_seconds").set(self.clock().silence().as_secs_f64());
     }
 

@@ -17,7 +17,7 @@ pub const METRICS: [Metric; 6] = [
     Metric {
         name: "cutout_client_would_refuse_total",
         kind: Kind::Counter,
-        labels: "`breaker` (the name, never the key), `class` (`none` without), `why`: `watch` or `held`",
+        labels: "`breaker` (the name without the key, whose tags an upstream may add), `class` (`none` without), `why`: `watch` or `held`",
         what: "calls admitted only because the decision is not carried out; told once a second. Beyond 1,000 pairs of name and class: other",
     },
     Metric {
@@ -60,7 +60,7 @@ pub const METRICS: [Metric; 6] = [
 /// let latency = CALL_METRICS.iter().find(|metric| metric.name == "cutout_client_call_seconds");
 /// assert!(latency.is_some_and(|metric| metric.labels.contains("`timeout`")));
 /// ```
-pub const CALL_METRICS: [Metric; 12] = [
+pub const CALL_METRICS: [Metric; 13] = [
     Metric {
         name: "cutout_client_calls_total",
         kind: Kind::Counter,
@@ -120,6 +120,12 @@ pub const CALL_METRICS: [Metric; 12] = [
         kind: Kind::Counter,
         labels: "`breaker`, `class`",
         what: "how often the local breaker opened; also a line in the log, with the figures",
+    },
+    Metric {
+        name: "cutout_client_local_breakers",
+        kind: Kind::Gauge,
+        labels: "`breaker`, `class`, `state`: `open`, `half-open`",
+        what: "keys whose local breaker is in that state; only of upstreams that have one",
     },
     Metric {
         name: "cutout_client_breakers",

@@ -14,7 +14,7 @@ pub(crate) const TALLIES_MAX: usize = 1_000;
 /// The label of what is not counted apart.
 const OTHER: &str = "other";
 /// The label of calls without a class.
-const NO_CLASS: &str = "none";
+pub(crate) const NO_CLASS: &str = "none";
 
 /// Why a refusal was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,7 @@ async fn told(counted: &Counted, world: &World) {
         counted.get(&format!("{CALLS}{{breaker=bank-charge,class={class},outcome={outcome}}}"))
     };
     assert_eq!((of("country", "not_sent"), of("charge", "refused")), (5.0, 5.0), "{:?}", counted.all(CALLS));
-    let beside = ["cutout_client_retries", "cutout_client_local"].map(|name| counted.all(name));
+    let beside = ["cutout_client_retries", "cutout_client_local_trips"].map(|name| counted.all(name));
     assert_eq!((counted.all(CALLS).len(), beside), (2, [vec![], vec![]]), "{:?}", counted.all(CALLS));
     assert!(counted.all("cutout_client_call_seconds").is_empty(), "no latency of what was not sent");
 }

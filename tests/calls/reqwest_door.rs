@@ -95,7 +95,7 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
     bank.answer("/hangs", [Answer::hang()]);
     for sooner in [None, Some(ms(100))] {
         let request = client.get(format!("{}/hangs", bank.url()));
-        let request = sooner.into_iter().fold(request, |request, own| request.timeout(own));
+        let request = sooner.into_iter().fold(request, reqwest_middleware::RequestBuilder::timeout);
         let error = request.send().await.unwrap_err();
         let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
         assert_eq!(told.timeout(), Timeout::Request);

@@ -13,8 +13,10 @@ use crate::breaker::Breaker;
 use crate::call::CallError;
 use crate::client::Client;
 use crate::local::Local;
+use crate::locals::Tripping;
 use crate::names::UnknownBreaker;
 use crate::outcome::{ByResult, Classify};
+use crate::snapshot::KnownLocal;
 use crate::tally::Aside;
 use cutout_core::BreakerId;
 use std::cell::RefCell;
@@ -207,7 +209,12 @@ impl Upstream {
         let shared = &*self.0;
         let lane = |breaker, guards| {
             let settings = Arc::clone(&shared.settings);
-            Lane(Arc::new(Inner { breaker, settings, guards }))
+            let inner = Arc::new(Inner { breaker, settings, guards });
+            if inner.settings.local.is_some() {
+                let weak = Arc::downgrade(&inner);
+                shared.client.locals().add(weak);
+            }
+            Lane(inner)
         };
         let mut lanes = shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
         if !lanes.by_id.contains_key(&id) && !lanes.has_room() {
@@ -413,6 +420,21 @@ impl Lane {
     }
 }
 
+impl Tripping for Inner {
+    fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    fn class(&self) -> Option<&str> {
+        self.settings.class.as_deref()
+    }
+
+    fn tripped(&self) -> Option<KnownLocal> {
+        let (state, retry_after) = self.guards.local.as_ref()?.stand()?;
+        Some(KnownLocal::new(self.breaker.id(), self.class(), state, retry_after))
+    }
+}
+
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("settings", &self.0.settings).finish_non_exhaustive()
@@ -421,7 +443,13 @@ impl fmt::Debug for Upstream {
 
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("breaker", self.breaker().id()).finish_non_exhaustive()
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("breaker", self.breaker.id()).finish_non_exhaustive()
     }
 }
 
