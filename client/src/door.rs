@@ -4,9 +4,10 @@
 //! closure with a default. Left out: sending, which each door does its own way.
 
 use crate::call::CallError;
+use crate::calls::Ended;
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
-use crate::upstream::{Ends, Lane, Tries, Upstream};
+use crate::upstream::{Ends, Lane, Tries, Try, Upstream};
 use cutout_core::Mark;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -197,11 +198,11 @@ impl<Q, A, E> Protection<Q, A, E> {
     pub(crate) async fn run<C: Carrier<Q, Answer = A, Error = E>>(
         &self,
         request: Q,
-        carrier: C,
+        mut carrier: C,
     ) -> Result<A, CallError<E>> {
         let key = (self.key)(&request);
         let lane = self.upstream.lane(&key);
-        let result = self.try_all(request, &lane, &key, carrier).await;
+        let result = self.try_all(request, &lane, &key, &mut carrier).await;
         result.or_else(|error| {
             let answer = (self.fall_back)(&error).ok_or(error)?;
             lane.breaker().tally().aside(Aside::Fallback);
@@ -214,7 +215,7 @@ impl<Q, A, E> Protection<Q, A, E> {
         mut request: Q,
         lane: &Lane,
         key: &[String],
-        mut carrier: C,
+        carrier: &mut C,
     ) -> Result<A, CallError<E>> {
         let mut second = self.second.as_deref();
         let elsewhere = OnceLock::new();
@@ -239,14 +240,24 @@ impl<Q, A, E> Protection<Q, A, E> {
                     _ => return last.map_or_else(|| Err(not_sent.into()), |last| *last),
                 },
             };
-            let left = one.left();
-            let (result, ended) = one.run::<C, _, _, _>(carrier.carry(request, left), &judge).await;
+            let (result, ended) = sent(one, carrier, request, &judge).await;
             let again = copy.is_some() && tries.again(ended).await;
             let Some(next) = copy.take().filter(|_| again) else { return result };
             copy = (self.copy)(&next);
             (request, last) = (next, Some(Box::new(result)));
         }
     }
+}
+
+/// One try of one request. Not spelled out where it is awaited: what is looked at there stays in the future of the whole call.
+fn sent<'a, Q, C: Carrier<Q>>(
+    one: Try<'a>,
+    carrier: &'a mut C,
+    request: Q,
+    judge: &'a impl Classify<Result<C::Answer, C::Error>>,
+) -> impl Future<Output = (Result<C::Answer, CallError<C::Error>>, Ended)> {
+    let left = one.left();
+    one.run::<C, _, _, _>(carrier.carry(request, left), judge)
 }
 
 /// Whether headers bear what a fault is for.

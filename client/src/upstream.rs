@@ -22,4 +22,4 @@ pub use refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 pub use retries::Retries;
 pub use settings::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX, UpstreamBuilder};
 #[cfg(any(feature = "tower", feature = "reqwest"))]
-pub(crate) use {ends::Ends, tries::Tries};
+pub(crate) use {ends::Ends, tries::Tries, tries::Try};

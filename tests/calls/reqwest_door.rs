@@ -8,9 +8,11 @@ use cutout::{CallError, Retries, TimedOut, Timeout, Upstream, UpstreamBuilder};
 use cutout_core::{Act, Fault, Mark, Policy};
 use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::PATIENCE;
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 const CALLS: &str = "cutout_client_calls_total";
@@ -282,4 +284,36 @@ async fn a_fault_for_a_header_meets_the_requests_on_the_wire_that_bear_it_and_no
     }
     world.ordered(Act::EndFault).await;
     assert!(ask(Some("bank down")).await.0.is_ok());
+}
+
+/// Notes how large the future behind it is.
+struct Weighing(Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl Middleware for Weighing {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut http::Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let call = next.run(request, extensions);
+        self.0.store(size_of_val(&*call), Ordering::Relaxed);
+        call.await
+    }
+}
+
+#[tokio::test]
+async fn the_future_of_a_call_fits_where_allocating_is_quick() {
+    /// glibc keeps blocks up to this size at hand for each thread; larger ones cost a search, and joining them again.
+    const QUICK_MAX_BYTES: usize = 1_032;
+    let (world, bank, _) = at_work(|it| it).await;
+    let (upstream, weight) = (upstream(&world, |it| it.retries(two())), Arc::default());
+    let client = ClientBuilder::new(plain(&upstream))
+        .with(Weighing(Arc::clone(&weight)))
+        .with(cutout::reqwest::protect(&upstream).key(by_header))
+        .build();
+    assert_eq!(client.get(bank.url()).send().await.unwrap().status(), 200);
+    let bytes = weight.load(Ordering::Relaxed);
+    assert!((1..=QUICK_MAX_BYTES).contains(&bytes), "{bytes} bytes");
 }

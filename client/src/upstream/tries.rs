@@ -11,7 +11,7 @@ use super::ends::Ends;
 use super::lane::Lane;
 use super::refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 use super::retries::{Retrying, Waits};
-use crate::breaker::Refused;
+use crate::breaker::{Breaker, Refused};
 use crate::call::CallError;
 use crate::calls::{Ended, InFlight};
 use crate::local::{Local, Ticket};
@@ -22,7 +22,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::retry::backoff::Backoff;
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span};
 
 /// The tries of one call.
 pub(crate) struct Tries<'a> {
@@ -204,6 +204,16 @@ pub(super) fn bears_nothing(_: &Mark) -> bool {
     false
 }
 
+/// The span of one try. None that costs anything where nobody looks: a span that is off still tells what it would have said where
+/// another crate has made `tracing` write to `log`.
+fn span(breaker: &Breaker) -> Span {
+    if !tracing::enabled!(Level::DEBUG) {
+        return Span::none();
+    }
+    let class = breaker.class();
+    tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty)
+}
+
 /// One try that may be made.
 pub(crate) struct Try<'a> {
     lane: &'a Lane,
@@ -254,9 +264,7 @@ impl Try<'_> {
         D: Ends<E>,
         C: Classify<Result<T, E>>,
     {
-        let breaker = self.lane.breaker();
-        let class = breaker.class();
-        let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
+        let span = span(self.lane.breaker());
         let began = self.began;
         let (timeout, until) = self.limit();
         let mut call = pin!(call.instrument(span));
