@@ -16,12 +16,17 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Cells by their identity. Foldhash is seeded anew in each process; keys may come from requests.
 pub(crate) type Cells = HashSet<ById, foldhash::fast::RandomState>;
 /// Cells of one name by their key.
 type Keyed = HashSet<ByKey, foldhash::fast::RandomState>;
+
+/// Keys of any number of values.
+const ANY: usize = usize::MAX;
+/// Keys of no number of values.
+const NONE: usize = usize::MAX - 1;
 
 /// Up to so many keys are looked through one by one, which costs less than a hash.
 const FEW: usize = 4;
@@ -125,8 +130,12 @@ pub(crate) struct Board {
     posted: ArcSwap<Keys>,
     /// The number of what is posted, of all that was ever posted in this process: a thread that saw it need not look again.
     number: AtomicU64,
-    /// Whether it is empty and no key is to be refused besides.
-    quiet: AtomicBool,
+    /// Of how many values a key is; [`ANY`]: that is not known.
+    values: AtomicUsize,
+    /// Whether it was asked for keys of another number.
+    has_seen_others: AtomicBool,
+    /// Of how many values a key must be to be admitted without a look: [`NONE`] unless it is empty and no key is to be refused besides.
+    quiet_for: AtomicUsize,
     /// Whether keys that do not stand on it are to be refused.
     refuses_others: AtomicBool,
 }
@@ -136,17 +145,42 @@ impl Default for Board {
         Board {
             posted: ArcSwap::default(),
             number: AtomicU64::new(next_number()),
-            quiet: AtomicBool::new(true),
+            values: AtomicUsize::new(ANY),
+            has_seen_others: AtomicBool::new(false),
+            quiet_for: AtomicUsize::new(ANY),
             refuses_others: AtomicBool::new(false),
         }
     }
 }
 
 impl Board {
-    /// Whether every call is admitted, whatever its key.
+    /// Whether every call is admitted whose key is of so many values, and that is as many as declared.
     #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Relaxed)
+    pub(crate) fn is_quiet_for(&self, values: usize) -> bool {
+        let quiet_for = self.quiet_for.load(Ordering::Relaxed);
+        quiet_for == values || quiet_for == ANY
+    }
+
+    /// Whether keys are declared to be of another number of values, and none of such was seen before.
+    pub(crate) fn is_first_of_others(&self, values: usize) -> bool {
+        let declared = self.values.load(Ordering::Relaxed);
+        let is_other = declared != values && declared != ANY;
+        // A thread that only looks takes the line from nobody.
+        is_other
+            && !self.has_seen_others.load(Ordering::Relaxed)
+            && !self.has_seen_others.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes by which tags its name is declared to be keyed; none: not known. One writer at a time.
+    pub(crate) fn keyed_by(&self, tags: Option<Vec<String>>) {
+        self.values.store(tags.map_or(ANY, |tags| tags.len()), Ordering::Relaxed);
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let is_quiet = !self.refuses_others() && self.posted.load().all.is_empty();
+        let values = self.values.load(Ordering::Relaxed);
+        self.quiet_for.store(if is_quiet { values } else { NONE }, Ordering::Release);
     }
 
     /// Notes that these cells of its name may have become calm, or not calm any more, and whether keys that do not stand here
@@ -169,7 +203,7 @@ impl Board {
             self.number.store(next_number(), Ordering::Release);
         }
         self.refuses_others.store(refuses_others, Ordering::Relaxed);
-        self.quiet.store(!refuses_others && self.posted.load().all.is_empty(), Ordering::Release);
+        self.settle();
     }
 
     /// The cells that stand on it.
@@ -186,14 +220,14 @@ impl Board {
     /// so that the many others move nothing.
     #[inline]
     pub(crate) fn find<T>(&self, key: &[impl AsRef<str>], then: impl FnOnce(&Arc<Cell>) -> T) -> Option<T> {
-        let spelled;
-        let key = match key {
-            [only] if BreakerId::is_spelled(only.as_ref()) => only.as_ref(),
-            _ => {
-                spelled = spell(key);
-                &spelled
-            }
-        };
+        match key {
+            [only] if BreakerId::is_spelled(only.as_ref()) => self.look(only.as_ref(), then),
+            _ => spelled(key, |key| self.look(key, then)),
+        }
+    }
+
+    #[inline]
+    fn look<T>(&self, key: &str, then: impl FnOnce(&Arc<Cell>) -> T) -> Option<T> {
         SEEN.with_borrow_mut(|seen| {
             if seen.number != self.number.load(Ordering::Acquire) {
                 self.see(seen);
@@ -210,12 +244,15 @@ impl Board {
     }
 }
 
-/// How a key is spelled in a breaker's identity.
+/// Looks at a key as it is spelled in a breaker's identity.
 #[cold]
-fn spell(key: &[impl AsRef<str>]) -> String {
-    let mut spelled = String::new();
-    BreakerId::spell("", key, &mut spelled);
-    spelled.split_off(usize::from(!spelled.is_empty()))
+fn spelled<T>(key: &[impl AsRef<str>], look: impl FnOnce(&str) -> T) -> T {
+    SPELLED.with_borrow_mut(|spelled| {
+        spelled.clear();
+        BreakerId::spell("", key, spelled);
+        // Behind the slash that parts it from the name.
+        look(spelled.get(1..).unwrap_or_default())
+    })
 }
 
 /// What a thread saw last, on whatever board.
@@ -226,6 +263,8 @@ struct Seen {
 }
 
 thread_local! {
+    /// Room to spell a key in, so that looking allocates nothing.
+    static SPELLED: RefCell<String> = const { RefCell::new(String::new()) };
     static SEEN: RefCell<Seen> = RefCell::default();
 }
 

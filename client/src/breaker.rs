@@ -92,7 +92,7 @@ impl Common {
                 Ok(Permit { would_refuse: true })
             }
             Answer::Refused(Refusal { state, reason, since_ms, until_ms }) => {
-                self.tally.calls().stripe().refuse(Ended::Refused);
+                self.tally.calls().stripe().count_end(Ended::Refused);
                 let since_ms = since_ms.unwrap_or_else(|| self.shared.clock.silent_since_ms());
                 Err(Refused { cell: Arc::clone(cell), state, reason, since_ms, until_ms })
             }
@@ -297,8 +297,10 @@ impl Refused {
     }
 }
 
+/// What no clock can show is told as its beginning.
 pub(crate) fn at(unix_ms: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.try_into().unwrap_or_default())
+    let since = Duration::from_millis(unix_ms.try_into().unwrap_or_default());
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 impl fmt::Debug for Refused {

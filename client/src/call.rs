@@ -4,9 +4,10 @@
 //! retries, local breaker) stands in `upstream`, on the same counts and the same errors.
 
 use crate::breaker::{Breaker, Refused};
-use crate::calls::{Ended, InFlight};
-use crate::outcome::{ByResult, Classify, Outcome};
+use crate::calls::InFlight;
+use crate::outcome::{ByResult, Classify};
 use crate::upstream::{Injected, Overflow, TimedOut, Tripped};
+use std::convert::Infallible;
 
 /// Why a call did not succeed. All but the last two say that nothing was sent.
 ///
@@ -68,7 +69,7 @@ impl<E> CallError<E> {
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 impl<E> CallError<E> {
     /// What this crate has to say, or the call's own error.
-    pub(crate) fn split(self) -> Result<CallError<std::convert::Infallible>, E> {
+    pub(crate) fn split(self) -> Result<CallError<Infallible>, E> {
         Ok(match self {
             CallError::Refused(refused) => CallError::Refused(refused),
             CallError::Overflow(overflow) => CallError::Overflow(overflow),
@@ -77,6 +78,20 @@ impl<E> CallError<E> {
             CallError::TimedOut(timed_out) => CallError::TimedOut(timed_out),
             CallError::Failed(error) => return Err(error),
         })
+    }
+}
+
+impl CallError<Infallible> {
+    /// The same, of a call with errors of its own.
+    pub(crate) fn widened<E>(self) -> CallError<E> {
+        match self {
+            CallError::Refused(refused) => CallError::Refused(refused),
+            CallError::Overflow(overflow) => CallError::Overflow(overflow),
+            CallError::Tripped(tripped) => CallError::Tripped(tripped),
+            CallError::Injected(injected) => CallError::Injected(injected),
+            CallError::TimedOut(timed_out) => CallError::TimedOut(timed_out),
+            CallError::Failed(never) => match never {},
+        }
     }
 }
 
@@ -168,8 +183,5 @@ impl Breaker {
 
 #[inline]
 fn judge<R>(in_flight: InFlight<'_>, classify: &impl Classify<R>, ended: &R) {
-    in_flight.end(match classify.classify(ended) {
-        Outcome::Success => Ended::Success,
-        Outcome::Failure => Ended::Failure,
-    });
+    in_flight.end(classify.classify(ended).into());
 }

@@ -4,6 +4,7 @@
 //! sums the stripes once a second and hands what is new to the metrics. In flight is what began less what ended.
 //! Left out: labels (`tally`).
 
+use crate::outcome::Outcome;
 use std::cell::Cell;
 use std::num::NonZero;
 use std::sync::OnceLock;
@@ -39,10 +40,23 @@ pub(crate) enum Ended {
     Tripped,
     /// An injected fault ended it, or delayed it and then it had no answer in time: nothing is known of the vendor.
     Injected,
+    /// It began, and what carries calls out did not send it: nothing is known of the vendor.
+    NotSent,
+}
+
+impl From<Outcome> for Ended {
+    #[inline]
+    fn from(outcome: Outcome) -> Ended {
+        match outcome {
+            Outcome::Success => Ended::Success,
+            Outcome::Failure => Ended::Failure,
+            Outcome::NotSent => Ended::NotSent,
+        }
+    }
 }
 
 impl Ended {
-    pub(crate) const ALL: [Ended; 8] = [
+    pub(crate) const ALL: [Ended; 9] = [
         Ended::Success,
         Ended::Failure,
         Ended::Timeout,
@@ -51,6 +65,7 @@ impl Ended {
         Ended::Overflow,
         Ended::Tripped,
         Ended::Injected,
+        Ended::NotSent,
     ];
 
     pub(crate) fn word(self) -> &'static str {
@@ -63,6 +78,7 @@ impl Ended {
             Ended::Overflow => "overflow",
             Ended::Tripped => "tripped",
             Ended::Injected => "injected",
+            Ended::NotSent => "not_sent",
         }
     }
 
@@ -74,7 +90,11 @@ impl Ended {
 
 /// The counts of one name and class.
 #[derive(Debug)]
-pub(crate) struct Calls(Box<[Stripe]>);
+pub(crate) struct Calls {
+    first: Stripe,
+    /// With the first one a power of two.
+    others: Box<[Stripe]>,
+}
 
 /// One thread's share of the counts. Two lines long, since processors fetch lines in pairs.
 #[derive(Debug, Default)]
@@ -94,7 +114,8 @@ impl Default for Calls {
     fn default() -> Calls {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let stripes = (processors * STRIPES_PER_PROCESSOR).next_power_of_two().min(STRIPES_MAX);
-        Calls(std::iter::repeat_with(Stripe::default).take(stripes).collect())
+        let others = std::iter::repeat_with(Stripe::default).take(stripes - 1).collect();
+        Calls { first: Stripe::default(), others }
     }
 }
 
@@ -107,9 +128,13 @@ impl Calls {
 
     #[inline]
     fn stripe_of(&self, thread: usize) -> &Stripe {
-        // The number of stripes is a power of two, and there is at least one.
-        let at = thread & (self.0.len() - 1);
-        self.0.get(at).unwrap_or_else(|| first(&self.0))
+        // As many bits as tell all of them apart; 0 is the first.
+        let at = thread & self.others.len();
+        self.others.get(at.wrapping_sub(1)).unwrap_or(&self.first)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Stripe> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
     /// How many calls ended so.
@@ -126,12 +151,12 @@ impl Calls {
     }
 
     fn sum(&self, count: impl Fn(&Stripe) -> u64) -> u64 {
-        self.0.iter().map(count).fold(0, u64::wrapping_add)
+        self.all().map(count).fold(0, u64::wrapping_add)
     }
 
     /// Takes the latencies noted since the last time: how many calls that ended so took about so many seconds.
     pub(crate) fn take_latencies(&self, ended: Ended, mut told: impl FnMut(f64, usize)) {
-        let noted = self.0.iter().filter_map(|stripe| stripe.latencies.get(ended as usize)?.get());
+        let noted = self.all().filter_map(|stripe| stripe.latencies.get(ended as usize)?.get());
         for latencies in noted {
             for (at, bucket) in (0..).zip(&latencies.0) {
                 // Most are empty; a swap would take the line from its thread for nothing.
@@ -145,9 +170,9 @@ impl Calls {
 }
 
 impl Stripe {
-    /// Counts a call that was refused before it began.
+    /// Counts the end of a call, or a call that was refused before it began.
     #[inline]
-    pub(crate) fn refuse(&self, ended: Ended) {
+    pub(crate) fn count_end(&self, ended: Ended) {
         if let Some(count) = self.count(ended) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -195,7 +220,7 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.stripe.refuse(self.ended);
+        self.stripe.count_end(self.ended);
     }
 }
 
@@ -220,16 +245,6 @@ fn middle_of(bucket: u64) -> Duration {
     let shift = (bucket / PARTS).saturating_sub(1);
     let part = bucket - shift * PARTS;
     Duration::from_nanos((part * 1_000 + 500) << shift)
-}
-
-#[cold]
-fn first(stripes: &[Stripe]) -> &Stripe {
-    static NEVER: Stripe = Stripe {
-        began: AtomicU64::new(0),
-        ended: [const { AtomicU64::new(0) }; Ended::ALL.len()],
-        latencies: [const { OnceLock::new() }; 3],
-    };
-    stripes.first().unwrap_or(&NEVER)
 }
 
 /// The calling thread's number, counted from its first call on.
@@ -258,7 +273,7 @@ mod tests {
                     for _ in 0..1_000 {
                         calls.stripe().begin().end(Ended::Success);
                         drop(calls.stripe().begin());
-                        calls.stripe().refuse(Ended::Refused);
+                        calls.stripe().count_end(Ended::Refused);
                     }
                 });
             }
@@ -278,14 +293,12 @@ mod tests {
         const LINES: usize = 128;
         let calls = Calls::default();
         let processors = std::thread::available_parallelism().unwrap().get();
-        assert!(
-            calls.0.len() >= processors.min(STRIPES_MAX),
-            "a stripe for each thread that can run at once"
-        );
+        let stripes = calls.all().count();
+        assert!(stripes >= processors.min(STRIPES_MAX), "a stripe for each thread that can run at once");
         let address = |thread| std::ptr::from_ref(calls.stripe_of(thread)).addr();
-        for thread in 0..calls.0.len() {
+        for thread in 0..stripes {
             assert_eq!(address(thread) % LINES, 0, "it begins with a pair of lines");
-            let others = (0..calls.0.len()).filter(|other| *other != thread);
+            let others = (0..stripes).filter(|other| *other != thread);
             assert!(others.into_iter().all(|other| address(other).abs_diff(address(thread)) >= LINES));
         }
         assert!(size_of::<Stripe>() <= LINES, "and does not reach into the next");

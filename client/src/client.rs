@@ -2,12 +2,14 @@
 
 use crate::breaker::Breaker;
 use crate::family::Family;
+use crate::locals::Locals;
 use crate::memory::{Contact, Memory};
-use crate::names::UnknownBreaker;
+use crate::names::{Names, UnknownBreaker};
 use crate::snapshot::{KnownBreaker, Snapshot};
 use crate::staleness::{Limits, MAX_STALENESS_MIN, MaxStaleness};
 use crate::transitions::Transitions;
 
+use cutout_core::Chain;
 use cutout_flags::{Follower, LocalClock, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -138,19 +140,35 @@ impl Client {
     ///
     /// # Errors
     /// [`UnknownBreaker`] if no service declares the name, unless `allow_undeclared` was set or the declared names
-    /// are not known yet.
+    /// are not known yet; or if it is declared with another number of values in a key.
     pub fn breaker<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Result<Breaker, UnknownBreaker> {
-        self.memory.check_name(name)?;
+        self.memory.names().check_key(name, key.len())?;
+        Ok(self.unchecked(name, key))
+    }
+
+    /// The same, whatever is declared.
+    pub(crate) fn unchecked<V: AsRef<str>>(&self, name: &str, key: &[V]) -> Breaker {
         let (_, common) = self.memory.named(name);
-        Ok(Breaker::new(self.memory.cell(name, key), common))
+        Breaker::new(self.memory.cell(name, key), common)
+    }
+
+    /// The local breakers of its upstreams.
+    pub(crate) fn locals(&self) -> &Locals {
+        self.memory.locals()
+    }
+
+    /// What is declared.
+    pub(crate) fn names(&self) -> &Names {
+        self.memory.names()
     }
 
     /// A handle on all breakers of a name, for calls whose key is known only when they are made. Keep it.
     ///
     /// # Errors
-    /// [`UnknownBreaker`], as in [`Client::breaker`].
+    /// [`UnknownBreaker`] by the name, as in [`Client::breaker`]. A key of another number of values than declared is told in the log, once, and in
+    /// `cutout_client_undeclared_total`.
     pub fn family(&self, name: &str) -> Result<Family, UnknownBreaker> {
-        self.memory.check_name(name)?;
+        self.memory.names().check(name)?;
         Ok(Family::new(Arc::clone(&self.memory), name))
     }
 
@@ -174,7 +192,7 @@ impl Client {
     /// All that this client knows, as it would stand on a debug page: it serialises, and its `Display` is JSON.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.scope, self.health(), self.memory.breakers())
+        Snapshot::new(&self.scope, self.health(), self.memory.breakers(), self.memory.locals().known())
     }
 
     /// Tells every change of a breaker's state from now on, as an async stream. Holds no client: it ends with the last clone.
@@ -273,6 +291,24 @@ pub enum ConnectError {
     /// A staleness is too short: before [`MAX_STALENESS_MIN`] breakers' own timers run, and a short loss of the store would act.
     #[error("the max_staleness of {0} is shorter than {min_s} s", min_s = MAX_STALENESS_MIN.as_secs())]
     Staleness(String),
+    /// Several of these: all mistakes are told at once.
+    #[error("{}", listed(.0))]
+    Several(Vec<ConnectError>),
+}
+
+impl ConnectError {
+    /// Ok: there is none.
+    fn told(all: Vec<ConnectError>) -> Result<(), ConnectError> {
+        match <[ConnectError; 1]>::try_from(all) {
+            Ok([one]) => Err(one),
+            Err(all) if all.is_empty() => Ok(()),
+            Err(all) => Err(ConnectError::Several(all)),
+        }
+    }
+}
+
+fn listed(all: &[ConnectError]) -> String {
+    all.iter().map(|one| Chain(one).to_string()).collect::<Vec<_>>().join("; ")
 }
 
 impl ClientBuilder {
@@ -336,13 +372,12 @@ impl ClientBuilder {
         self
     }
 
-    fn limits(&mut self) -> Result<Limits, ConnectError> {
+    /// The limits that are too short.
+    fn too_short(&self) -> Vec<ConnectError> {
         let named = self.max_staleness_of.iter().map(|(name, staleness)| (format!("`{name}`"), *staleness));
-        let mut all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
-        if let Some((whose, _)) = all.find(|(_, staleness)| !staleness.is_usable()) {
-            return Err(ConnectError::Staleness(whose));
-        }
-        Ok(Limits::new(self.max_staleness, std::mem::take(&mut self.max_staleness_of)))
+        let all = named.chain([("all breakers".to_owned(), self.max_staleness)]);
+        let unusable = all.filter(|(_, staleness)| !staleness.is_usable());
+        unusable.map(|(whose, _)| ConnectError::Staleness(whose)).collect()
     }
 
     /// Another clock than the system's for what the store dates: for simulations, beside tokio's paused time.
@@ -359,14 +394,26 @@ impl ClientBuilder {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`ConnectError`] if a setting is unusable, or a name given is not declared.
-    pub async fn connect(mut self) -> Result<Client, ConnectError> {
-        let limits = self.limits()?;
-        let store = match self.source {
-            Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store)?,
-            Source::Store(store) => store,
+    /// [`ConnectError`] if settings are unusable, or names given are not declared: all of them.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let mut mistakes = self.too_short();
+        let opened = match self.source {
+            Source::Url(url) => cutout_flags::open(&url, &self.scope).map_err(ConnectError::Store),
+            Source::Store(store) => Ok(store),
         };
-        let memory = Arc::new(Memory::new(self.names, self.allow_undeclared, limits));
+        let store = match opened {
+            Ok(store) => {
+                ConnectError::told(mistakes)?;
+                store
+            }
+            Err(error) if mistakes.is_empty() => return Err(error),
+            Err(error) => {
+                mistakes.push(error);
+                return Err(ConnectError::Several(mistakes));
+            }
+        };
+        let limits = Limits::new(self.max_staleness, self.max_staleness_of);
+        let memory = Arc::new(Memory::new(Names::new(self.names, self.allow_undeclared), limits));
         let contact = memory.contact();
         let tasks = Tasks::start(store, Arc::clone(&memory), self.clock);
         let client = Client { memory, scope: self.scope.into(), _tasks: Arc::new(tasks) };
@@ -380,7 +427,8 @@ impl ClientBuilder {
             );
             metrics::counter!("cutout_client_started_without_store_total").increment(1);
         }
-        client.memory.check_names()?;
+        let unknown = client.memory.names().check_used().into_iter().map(ConnectError::Unknown).collect();
+        ConnectError::told(unknown)?;
         Ok(client)
     }
 }

@@ -115,8 +115,16 @@ impl StoreClock {
     }
 
     pub(crate) fn monotonic_ms(&self) -> i64 {
+        #[cfg(test)]
+        READ.with(|read| read.set(read.get() + 1));
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has read a clock.
+    pub(crate) static READ: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// The system's clock, Unix milliseconds.

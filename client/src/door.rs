@@ -4,12 +4,13 @@
 //! closure with a default. Left out: sending, which each door does its own way.
 
 use crate::call::CallError;
+use crate::calls::Ended;
 use crate::outcome::{Classify, Outcome};
 use crate::tally::Aside;
-use crate::upstream::{Lane, Tries, Upstream};
+use crate::upstream::{Ends, Lane, Tries, Try, Upstream};
 use cutout_core::Mark;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,8 +70,26 @@ pub struct Protection<Q, A, E> {
     bears: Bears<Q>,
     judge: Judge<A, E>,
     copy: Copier<Q>,
-    second: Option<(Upstream, Rewrite<Q>)>,
+    second: Option<Arc<Second<Q>>>,
     fall_back: FallBack<A, E>,
+}
+
+/// Where requests go while the breaker refuses them.
+struct Second<Q> {
+    upstream: Upstream,
+    /// None: the first one's, unless the breakers are declared without a key.
+    key: Option<KeyOf<Q>>,
+    rewrite: Rewrite<Q>,
+}
+
+impl<Q> Second<Q> {
+    fn lane(&self, request: &Q, first_key: &[String]) -> Lane {
+        match &self.key {
+            Some(key) => self.upstream.lane(&key(request)),
+            None if self.upstream.is_keyless() => self.upstream.lane::<&str>(&[]),
+            None => self.upstream.lane(first_key),
+        }
+    }
 }
 
 impl<Q, A, E> Protection<Q, A, E> {
@@ -91,7 +110,8 @@ impl<Q, A, E> Protection<Q, A, E> {
     }
 
     /// The key's values in declared order, from the request; none for a breaker without key, which is the default. A request without the
-    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead.
+    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead; the log tells it, once,
+    /// and `cutout_client_undeclared_total`.
     #[must_use]
     pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.key = Arc::new(key);
@@ -121,11 +141,46 @@ impl<Q, A, E> Protection<Q, A, E> {
         self
     }
 
-    /// Where requests go while the breaker refuses them: to the second upstream's lane of the same key, as `rewrite` makes them. Only when
-    /// it is certain that nothing was sent to the first.
+    /// Where requests go while the breaker refuses them: to the second upstream's lane of the same key (of none, if its breakers are declared without
+    /// one), as `rewrite` makes them. Only when it is certain that nothing was sent to the first.
     #[must_use]
     pub fn failover(mut self, second: Upstream, rewrite: impl Fn(Q) -> Q + Send + Sync + 'static) -> Self {
-        self.second = Some((second, Arc::new(rewrite)));
+        self.second = Some(Arc::new(Second { upstream: second, key: None, rewrite: Arc::new(rewrite) }));
+        self
+    }
+
+    /// [`Protection::failover`] to the lane of another key than the first one's, from the request as it was before `rewrite`.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "tower"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "tower")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+    /// # let fake = cutout::FakeClient::new(["bank", "network"]);
+    /// # let upstream = |name: &str| cutout::Upstream::builder(name).build(&fake.client());
+    /// # let send = service_fn(async |(_, card): (&str, &str)| Ok::<_, BoxError>(card.to_owned()));
+    /// let service = cutout::tower::protect(&upstream("bank")?)
+    ///     .key(|(bank, _): &(&str, &str)| vec![(*bank).to_owned()])
+    ///     .failover_by(upstream("network")?, |(_, card)| vec![(*card).to_owned()], |charge| charge)
+    ///     .layer(send);
+    /// fake.open("bank", &["0001"])?;
+    /// assert_eq!(service.clone().oneshot(("0001", "visa")).await?, "visa");
+    /// fake.open("network", &["visa"])?;
+    /// assert!(service.oneshot(("0001", "visa")).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn failover_by(
+        mut self,
+        second: Upstream,
+        key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static,
+        rewrite: impl Fn(Q) -> Q + Send + Sync + 'static,
+    ) -> Self {
+        let (key, rewrite) = (Some(Arc::new(key) as KeyOf<Q>), Arc::new(rewrite));
+        self.second = Some(Arc::new(Second { upstream: second, key, rewrite }));
         self
     }
 
@@ -143,11 +198,11 @@ impl<Q, A, E> Protection<Q, A, E> {
     pub(crate) async fn run<C: Carrier<Q, Answer = A, Error = E>>(
         &self,
         request: Q,
-        carrier: C,
+        mut carrier: C,
     ) -> Result<A, CallError<E>> {
         let key = (self.key)(&request);
         let lane = self.upstream.lane(&key);
-        let result = self.try_all(request, &lane, &key, carrier).await;
+        let result = self.try_all(request, &lane, &key, &mut carrier).await;
         result.or_else(|error| {
             let answer = (self.fall_back)(&error).ok_or(error)?;
             lane.breaker().tally().aside(Aside::Fallback);
@@ -160,11 +215,11 @@ impl<Q, A, E> Protection<Q, A, E> {
         mut request: Q,
         lane: &Lane,
         key: &[String],
-        mut carrier: C,
+        carrier: &mut C,
     ) -> Result<A, CallError<E>> {
-        let second = self.second.as_ref().map(|(upstream, rewrite)| (upstream.lane(key), rewrite));
-        let mut elsewhere = second.as_ref();
-        let may_retry = lane.retries() || second.as_ref().is_some_and(|(lane, _)| lane.retries());
+        let mut second = self.second.as_deref();
+        let elsewhere = OnceLock::new();
+        let may_retry = self.upstream.retries() || second.is_some_and(|second| second.upstream.retries());
         let mut copy = may_retry.then(|| (self.copy)(&request)).flatten();
         let started = Instant::now();
         let tries = if copy.is_some() { Tries::many(lane, started) } else { Tries::once(lane, started) };
@@ -174,24 +229,35 @@ impl<Q, A, E> Protection<Q, A, E> {
         loop {
             let one = match tries.enter().await {
                 Ok(one) => one,
-                Err(not_sent) => match elsewhere.take() {
-                    Some((lane, rewrite)) if not_sent.fails_over() && last.is_none() => {
-                        tries = tries.fail_over(lane);
-                        (request, copy) = (rewrite(request), copy.map(|copy| rewrite(copy)));
+                Err(not_sent) => match second.take() {
+                    Some(second) if not_sent.fails_over() && last.is_none() => {
+                        tries = tries.fail_over(elsewhere.get_or_init(|| second.lane(&request, key)));
+                        (request, copy) =
+                            ((second.rewrite)(request), copy.map(|copy| (second.rewrite)(copy)));
                         tries = tries.injected(|mark| (self.bears)(&request, mark));
                         continue;
                     }
                     _ => return last.map_or_else(|| Err(not_sent.into()), |last| *last),
                 },
             };
-            let left = one.left();
-            let (result, ended) = one.run(carrier.carry(request, left), &judge).await;
+            let (result, ended) = sent(one, carrier, request, &judge).await;
             let again = copy.is_some() && tries.again(ended).await;
             let Some(next) = copy.take().filter(|_| again) else { return result };
             copy = (self.copy)(&next);
             (request, last) = (next, Some(Box::new(result)));
         }
     }
+}
+
+/// One try of one request. Not spelled out where it is awaited: what is looked at there stays in the future of the whole call.
+fn sent<'a, Q, C: Carrier<Q>>(
+    one: Try<'a>,
+    carrier: &'a mut C,
+    request: Q,
+    judge: &'a impl Classify<Result<C::Answer, C::Error>>,
+) -> impl Future<Output = (Result<C::Answer, CallError<C::Error>>, Ended)> {
+    let left = one.left();
+    one.run::<C, _, _, _>(carrier.carry(request, left), judge)
 }
 
 /// Whether headers bear what a fault is for.
@@ -204,7 +270,7 @@ fn bears(headers: &http::HeaderMap, mark: &Mark) -> bool {
 }
 
 /// Sends one request by a door's own means.
-pub(crate) trait Carrier<Q> {
+pub(crate) trait Carrier<Q>: Ends<Self::Error> {
     type Answer;
     type Error;
 

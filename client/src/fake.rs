@@ -6,7 +6,7 @@
 
 use crate::client::Client;
 use crate::memory::Memory;
-use crate::names::{self, UnknownBreaker};
+use crate::names::{UNTOLD, UnknownBreaker};
 use cutout_core::declaration::DeclaredBreaker;
 use cutout_core::fault::{FAULT_DELAY_MAX_MS, FAULT_SHARE_MAX_PPM, FAULT_TIME_MAX_MS};
 use cutout_core::flag::{ALL_PPM, ForcedUntil, Ramp};
@@ -63,6 +63,7 @@ const NEVER_MS: i64 = i64::MAX;
 /// assert!(bank.admit().is_ok() && !fake.client().health().connected, "by what is known");
 /// fake.regain_store();
 /// assert!(fake.client().health().connected);
+/// fake.tell_metrics(); // to the recorder that the test has set
 /// # Ok(())
 /// # }
 /// ```
@@ -137,16 +138,37 @@ impl FakeFault {
 }
 
 impl FakeClient {
-    /// A client that knows these names; any other is an [`UnknownBreaker`], as it is in production.
+    /// A client that knows these names; any other is an [`UnknownBreaker`], as it is in production. Keys may have any number of values, unless
+    /// [`FakeClient::keyed`] tells.
     #[must_use]
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> FakeClient {
-        let breakers = names.into_iter().map(|name| (name.into(), DeclaredBreaker::default())).collect();
+        let breakers = names
+            .into_iter()
+            .map(|name| (name.into(), DeclaredBreaker { key: vec![UNTOLD.to_owned()] }))
+            .collect();
         let declared = Declared { revision: 0, breakers };
         let memory = Arc::new(Memory::of_a_fake());
         let client = Client::without_store(Arc::clone(&memory));
         let fake = FakeClient { memory, client, declared, flags: Mutex::default() };
         fake.regain_store();
         fake
+    }
+
+    /// Tells by which tags the breakers of a name are keyed, as a breakers' file does: a key with another number of values, or an upstream that is counted
+    /// by other tags, is then an error as in production. Otherwise a name takes every key.
+    ///
+    /// ```
+    /// let fake = cutout::FakeClient::new(["bank-charge"]).keyed("bank-charge", ["bank_code"]);
+    /// assert!(fake.client().breaker("bank-charge", &["0001"]).is_ok());
+    /// assert!(fake.client().breaker("bank-charge", &["0001", "0002"]).is_err());
+    /// assert!(cutout::Upstream::builder("bank-charge").key_tags(["network"]).build(&fake.client()).is_err());
+    /// ```
+    #[must_use]
+    pub fn keyed<T: Into<String>>(mut self, name: &str, tags: impl IntoIterator<Item = T>) -> FakeClient {
+        let key = tags.into_iter().map(Into::into).collect();
+        self.declared.breakers.insert(name.to_owned(), DeclaredBreaker { key });
+        self.regain_store();
+        self
     }
 
     /// What the program under test gets. All clones see the same breakers.
@@ -264,6 +286,12 @@ impl FakeClient {
         self.memory.regained_contact(Some(Arc::new(self.declared.clone())));
     }
 
+    /// Hands to the recorder of metrics what was counted, as a client does once a second: a fake runs no tasks, so that without this counts come when the last clone is
+    /// dropped.
+    pub fn tell_metrics(&self) {
+        self.memory.look_around();
+    }
+
     /// Sets all of a flag but its fault.
     fn set<V: AsRef<str>>(&self, name: &str, key: &[V], flag: Flag) -> Result<(), UnknownBreaker> {
         let since_ms = self.memory.clock().now().store_ms;
@@ -278,7 +306,7 @@ impl FakeClient {
         key: &[V],
         change: impl FnOnce(&mut Flag),
     ) -> Result<(), UnknownBreaker> {
-        names::check(&self.declared, name)?;
+        self.memory.names().check_key(name, key.len())?;
         let id = BreakerId::new(name, key);
         // Held until the memory knows: what was changed last is seen last.
         let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);

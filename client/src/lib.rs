@@ -29,7 +29,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-/// Its examples are compiled and run.
+/// Their examples are compiled, and run unless they need a store.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/handles.md")]
 struct DocsHandles;
@@ -53,6 +53,7 @@ mod family;
 #[cfg(any(feature = "tower", feature = "reqwest"))]
 pub mod http;
 mod local;
+mod locals;
 mod memory;
 pub mod metrics;
 mod names;
@@ -83,13 +84,15 @@ pub use fake::{FakeClient, FakeFault};
 pub use family::Family;
 pub use local::{LocalBreaker, Window};
 pub use names::UnknownBreaker;
-pub use outcome::{ByResult, Classify, Outcome};
+pub use outcome::{ByResult, Classify, Nested, Outcome};
 pub use reason::Reason;
-pub use snapshot::{FaultHeader, KnownBreaker, KnownFault, Override, SNAPSHOT_BREAKERS_MAX, Snapshot};
+pub use snapshot::{
+    FaultHeader, KnownBreaker, KnownFault, KnownLocal, Override, SNAPSHOT_BREAKERS_MAX, Snapshot,
+};
 pub use staleness::{MAX_STALENESS_MIN, MaxStaleness};
 pub use transitions::{Missed, TRANSITIONS_KEPT, Transition, Transitions};
 pub use upstream::{
-    Bulkhead, CONNECT_TIMEOUT, Failover, IDLE_TIMEOUT, Injected, LANES_MAX, Lane, Mistake, Mistakes,
-    Overflow, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
+    Bulkhead, CONNECT_TIMEOUT, Failover, Injected, LANES_MAX, Lane, Mistake, Mistakes, Overflow,
+    POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, Retries, TIMEOUT_MAX, TimedOut, Timeout, Tripped, Upstream,
     UpstreamBuilder,
 };

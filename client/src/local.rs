@@ -8,12 +8,16 @@ mod machine;
 mod window;
 
 use crate::calls::Ended;
+use cutout_core::State;
 use machine::Machine;
 pub(crate) use machine::Why;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long a window of calls counts once nobody calls any more: as long as the longest window of time.
+const CALLS_LAST: Duration = Duration::from_secs(600);
 
 /// When this process stops calling by itself, whatever the monitor says. Nothing trips until a rule is given.
 ///
@@ -66,6 +70,16 @@ pub enum Window {
     Calls(u32),
     /// The calls of the last time, 1 s to 10 min, to a tenth of it.
     Time(Duration),
+}
+
+impl Window {
+    /// How long its calls are remembered where no further ones come.
+    fn lasts(self) -> Duration {
+        match self {
+            Window::Calls(_) => CALLS_LAST,
+            Window::Time(time) => time,
+        }
+    }
 }
 
 impl LocalBreaker {
@@ -168,9 +182,15 @@ impl Local {
         admitted.map(|generation| Ticket { local: self, generation, is_pending: true })
     }
 
-    /// Whether it lets every call through and remembers none that failed.
+    /// Open and for how long, or half-open; none: it is closed. Looks at one number while it is.
+    pub(crate) fn stand(&self) -> Option<(State, Duration)> {
+        let is_closed = self.phase.load(Ordering::Relaxed).is_multiple_of(2);
+        if is_closed { None } else { self.lock().stand(self.started.elapsed()) }
+    }
+
+    /// Whether a new one in its place would do: it lets every call through and the last one was good, or all that it remembers is over.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.lock().is_at_rest()
+        self.lock().is_at_rest(self.started.elapsed())
     }
 
     fn publish(&self, machine: &Machine) {
@@ -191,9 +211,12 @@ impl Ticket<'_> {
         let failed = match ended {
             Ended::Success => false,
             Ended::Failure | Ended::Timeout => true,
-            Ended::Cancelled | Ended::Refused | Ended::Overflow | Ended::Tripped | Ended::Injected => {
-                return None;
-            }
+            Ended::Cancelled
+            | Ended::Refused
+            | Ended::Overflow
+            | Ended::Tripped
+            | Ended::Injected
+            | Ended::NotSent => return None,
         };
         self.is_pending = false;
         let slow = self.local.slow_after.is_some_and(|after| took > after);

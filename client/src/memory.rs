@@ -9,12 +9,12 @@ use crate::board::{Board, ById, Cells};
 use crate::breaker::{self, Common, Shared};
 use crate::cell::{Cell, is_plain};
 use crate::clock::{Moment, StoreClock};
-use crate::names::{self, UnknownBreaker};
+use crate::locals::Locals;
+use crate::names::Names;
 use crate::snapshot::KnownBreaker;
 use crate::staleness::{Act, Limits};
 use crate::states;
 use crate::transitions::Listeners;
-use arc_swap::ArcSwapOption;
 use cutout_core::flag::PROBE_EVERY_MS;
 use cutout_core::{BreakerId, Chain, Declared};
 use cutout_flags::{Sink, StoreError, Synced, Update};
@@ -29,17 +29,12 @@ pub(crate) struct Memory {
     cells: Mutex<Kept>,
     shared: Arc<Shared>,
     limits: Limits,
-    declared: ArcSwapOption<Declared>,
-    /// Names that the program uses, checked as soon as the declared ones are known.
-    used: BTreeSet<String>,
-    allow_undeclared: bool,
-    /// Whether `connect` went on without the declared names: a wrong name can then only be told, not returned.
-    start_is_over: AtomicBool,
-    names_checked: AtomicBool,
+    names: Names,
     connected: AtomicBool,
     losses: AtomicU64,
     contact: watch::Sender<Contact>,
     listeners: Listeners,
+    locals: Locals,
 }
 
 /// What came of the start.
@@ -108,27 +103,24 @@ fn lives(cell: &Arc<Cell>) -> bool {
 }
 
 impl Memory {
-    pub(crate) fn new(used: BTreeSet<String>, allow_undeclared: bool, limits: Limits) -> Memory {
+    pub(crate) fn new(names: Names, limits: Limits) -> Memory {
         Memory {
             cells: Mutex::default(),
             shared: Arc::default(),
             limits,
-            declared: ArcSwapOption::empty(),
-            used,
-            allow_undeclared,
-            start_is_over: AtomicBool::new(false),
-            names_checked: AtomicBool::new(false),
+            names,
             connected: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             contact: watch::Sender::new(Contact::Not(None)),
             listeners: Listeners::default(),
+            locals: Locals::default(),
         }
     }
 
     /// A memory that a test writes: a fault meets every call that it is for.
     pub(crate) fn of_a_fake() -> Memory {
         let shared = Arc::new(Shared { faults_meet_all: true, ..Shared::default() });
-        Memory { shared, ..Memory::new(BTreeSet::new(), false, Limits::default()) }
+        Memory { shared, ..Memory::new(Names::new(BTreeSet::new(), false), Limits::default()) }
     }
 
     /// The cell of one breaker, for a handle.
@@ -165,6 +157,7 @@ impl Memory {
         }
         let common = Arc::new(Common::new(Arc::clone(&self.shared), name, None));
         let named = Named { board: Arc::default(), common };
+        named.board.keyed_by(self.names.tags(name));
         named.board.post(std::iter::empty(), self.refuses_others(name));
         cells.names.insert(name.into(), named.clone());
         named
@@ -194,6 +187,10 @@ impl Memory {
         &self.listeners
     }
 
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
+    }
+
     /// Tells listeners if a breaker has changed. Only while the cells are locked, so that they hear it in order.
     fn tell_turn(&self, cell: &Cell, now: Moment) {
         if let Some(turn) = cell.turn(now) {
@@ -209,24 +206,9 @@ impl Memory {
         in_question.for_each(|cell| self.tell_turn(&cell, now));
     }
 
-    /// Ends the start: whether the names that the program uses are declared. If the declared ones are not known yet,
-    /// nothing is wrong, and a wrong name is told when they are.
-    pub(crate) fn check_names(&self) -> Result<(), UnknownBreaker> {
-        if self.declared.load().is_some() {
-            self.names_checked.store(true, Ordering::SeqCst);
-            return self.used.iter().try_for_each(|name| self.check_name(name));
-        }
-        self.start_is_over.store(true, Ordering::SeqCst);
-        self.check_names_late();
-        Ok(())
-    }
-
-    /// The same for one name.
-    pub(crate) fn check_name(&self, name: &str) -> Result<(), UnknownBreaker> {
-        match self.declared.load().as_deref() {
-            Some(declared) if !self.allow_undeclared => names::check(declared, name),
-            _ => Ok(()),
-        }
+    /// What is declared.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// What comes of the start.
@@ -250,6 +232,7 @@ impl Memory {
         self.tell_turns();
         self.tell_counts();
         self.tell_states();
+        self.locals.tell();
         metrics::gauge!("cutout_client_store_age_seconds").set(self.clock().silence().as_secs_f64());
     }
 
@@ -296,13 +279,15 @@ impl Memory {
 
     pub(crate) fn regained_contact(&self, declared: Option<Arc<Declared>>) {
         self.connected.store(true, Ordering::Relaxed);
-        self.declared.store(declared);
+        if self.names.learn(declared) {
+            self.cells().names.iter().for_each(|(name, named)| named.board.keyed_by(self.names.tags(name)));
+        }
         self.contact.send_if_modified(|contact| {
             let is_first = !matches!(contact, Contact::Synced);
             *contact = Contact::Synced;
             is_first
         });
-        self.check_names_late();
+        self.names.check_used_late();
     }
 
     pub(crate) fn lost_contact(&self) {
@@ -311,20 +296,6 @@ impl Memory {
 
     fn cells(&self) -> MutexGuard<'_, Kept> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A program that started before the declared names were known learns here that it uses names nobody declares:
-    /// it goes on, loudly.
-    fn check_names_late(&self) {
-        let ready = self.start_is_over.load(Ordering::SeqCst) && self.declared.load().is_some();
-        if !ready || self.names_checked.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        for unknown in self.used.iter().filter_map(|name| self.check_name(name).err()) {
-            let name = unknown.name().to_owned();
-            tracing::error!(breaker = name, error = %unknown, "a breaker in use is not declared, so nothing opens it");
-            metrics::counter!("cutout_client_undeclared_total", "breaker" => name).increment(1);
-        }
     }
 }
 
@@ -397,7 +368,7 @@ mod tests {
     }
 
     fn memory() -> Memory {
-        Memory::new(BTreeSet::new(), false, Limits::default())
+        Memory::new(Names::new(BTreeSet::new(), false), Limits::default())
     }
 
     fn handle(memory: &Memory, key: &str) -> Breaker {

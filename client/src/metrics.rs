@@ -17,7 +17,7 @@ pub const METRICS: [Metric; 6] = [
     Metric {
         name: "cutout_client_would_refuse_total",
         kind: Kind::Counter,
-        labels: "`breaker` (the name, never the key), `class` (`none` without), `why`: `watch` or `held`",
+        labels: "`breaker` (the name without the key, whose tags an upstream may add), `class` (`none` without), `why`: `watch` or `held`",
         what: "calls admitted only because the decision is not carried out; told once a second. Beyond 1,000 pairs of name and class: other",
     },
     Metric {
@@ -48,7 +48,7 @@ pub const METRICS: [Metric; 6] = [
         name: "cutout_client_undeclared_total",
         kind: Kind::Counter,
         labels: "`breaker`",
-        what: "a name in use that nobody declares, seen late",
+        what: "a name in use that nobody declares, seen late; or a key that came with a call and has not as many values as declared, once for each name",
     },
 ];
 
@@ -60,12 +60,12 @@ pub const METRICS: [Metric; 6] = [
 /// let latency = CALL_METRICS.iter().find(|metric| metric.name == "cutout_client_call_seconds");
 /// assert!(latency.is_some_and(|metric| metric.labels.contains("`timeout`")));
 /// ```
-pub const CALL_METRICS: [Metric; 12] = [
+pub const CALL_METRICS: [Metric; 13] = [
     Metric {
         name: "cutout_client_calls_total",
         kind: Kind::Counter,
-        labels: "`breaker`, `class`, `outcome`: `success`, `failure`, `timeout`, `cancelled`, `refused`, `overflow`, `tripped`, `injected`",
-        what: "calls, each try on its own. refused, overflow and tripped were never sent",
+        labels: "`breaker`, `class`, `outcome`: `success`, `failure`, `timeout`, `cancelled`, `refused`, `overflow`, `tripped`, `injected`, `not_sent`",
+        what: "calls, each try on its own. refused, overflow, tripped and not_sent were never sent",
     },
     Metric {
         name: "cutout_client_call_seconds",
@@ -120,6 +120,12 @@ pub const CALL_METRICS: [Metric; 12] = [
         kind: Kind::Counter,
         labels: "`breaker`, `class`",
         what: "how often the local breaker opened; also a line in the log, with the figures",
+    },
+    Metric {
+        name: "cutout_client_local_breakers",
+        kind: Kind::Gauge,
+        labels: "`breaker`, `class`, `state`: `open`, `half-open`",
+        what: "keys whose local breaker is in that state; only of upstreams that have one",
     },
     Metric {
         name: "cutout_client_breakers",

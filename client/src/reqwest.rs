@@ -1,12 +1,14 @@
 //! The door for reqwest: a middleware for `reqwest-middleware`, and a client builder with the upstream's connect and idle times.
 //!
-//! The whole call's time also bounds the reading of the body. The bulkhead counts a call until its headers have come.
+//! The whole call's time also bounds the reading of the body: reqwest keeps it, so that middlewares which wait by themselves belong before this one and
+//! not behind it. The bulkhead counts a call until its headers have come.
 
+use crate::breaker::Refused;
 use crate::call::CallError;
 use crate::door::{Carrier, Protection};
 use crate::http::{ByStatus, may_repeat, of_status};
 use crate::outcome::{Classify, Outcome};
-use crate::upstream::Upstream;
+use crate::upstream::{Ends, Injected, Overflow, Timeout, Tripped, Upstream};
 use ::http::Extensions;
 use reqwest_middleware::{Error, Middleware, Next};
 use std::convert::Infallible;
@@ -47,13 +49,16 @@ pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, E
         .with_headers(|outgoing| outgoing.0.request.headers())
 }
 
-/// A reqwest client builder with the upstream's times for connecting, for a silent body, and for unused connections.
+/// A reqwest client builder with the upstream's times for connecting, for a silent connection, and for unused connections.
 pub fn client_builder(upstream: &Upstream) -> reqwest::ClientBuilder {
     let settings = upstream.settings();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .connect_timeout(settings.connect_timeout)
-        .read_timeout(settings.idle_timeout)
-        .pool_idle_timeout(settings.pool_idle_timeout)
+        .pool_idle_timeout(settings.pool_idle_timeout);
+    match settings.idle_timeout {
+        Some(timeout) => builder.read_timeout(timeout),
+        None => builder,
+    }
 }
 
 /// What this crate has to say in an error: that the call was not sent, and why, or that it timed out. None: the error is another's.
@@ -143,8 +148,8 @@ impl Classify<Result<reqwest::Response, Error>> for ByStatus {
     fn classify(&self, ended: &Result<reqwest::Response, Error>) -> Outcome {
         match ended {
             Ok(answer) => of_status(answer.status()),
-            // A request that could not be built was never sent.
-            Err(error) if error.is_builder() => Outcome::Success,
+            // A request that could not be built.
+            Err(error) if error.is_builder() => Outcome::NotSent,
             Err(_) => Outcome::Failure,
         }
     }
@@ -172,6 +177,28 @@ impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
             let ended = self.run(outgoing, Chain { next, extensions }).await;
             ended.map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
         })
+    }
+}
+
+impl Ends<Error> for Chain<'_> {
+    /// reqwest's timer bounds the body as well, and a second one would end at the same moment.
+    const KEEPS_TIME: bool = true;
+
+    fn within(error: Error) -> Result<CallError<Infallible>, Error> {
+        let Error::Middleware(error) = error else { return Err(error) };
+        error
+            .downcast()
+            .or_else(|error| error.downcast().map(|told: Refused| told.into()))
+            .or_else(|error| error.downcast().map(|told: Overflow| told.into()))
+            .or_else(|error| error.downcast().map(|told: Tripped| told.into()))
+            .or_else(|error| error.downcast().map(|told: Injected| told.into()))
+            .map_err(Error::Middleware)
+    }
+
+    /// What ends the reading of a body comes later, as reqwest's own error.
+    fn timed_out(error: &Error) -> Option<Timeout> {
+        let limit = if error.is_connect() { Timeout::Connect } else { Timeout::Request };
+        error.is_timeout().then_some(limit)
     }
 }
 

@@ -7,6 +7,7 @@ use cutout_core::flag::ForcedUntil;
 use cutout_core::{BreakerId, Fault, Forced, State};
 use serde::Serialize;
 use std::fmt;
+use std::time::Duration;
 
 use crate::reason::Reason;
 
@@ -161,6 +162,48 @@ impl From<ForcedUntil> for Override {
     }
 }
 
+/// A local breaker ([`LocalBreaker`](crate::LocalBreaker)) that is not closed. The fleet's breaker beside it is another thing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = cutout::FakeClient::new(["bank-charge"]).client();
+/// use cutout::{KnownLocal, LocalBreaker, State, Upstream, Window};
+///
+/// let rules = LocalBreaker::over(Window::Calls(20)).consecutive_failures(1);
+/// let bank = Upstream::builder("bank-charge").local_breaker(rules).build(&client)?.lane(&["0001"]);
+/// assert!(bank.call(|| async { Err::<(), _>("no route") }).await.is_err());
+/// let tripped: KnownLocal = client.snapshot().local.remove(0);
+/// assert_eq!((tripped.breaker.as_str(), tripped.class, tripped.state), ("bank-charge/0001", None, State::Open));
+/// assert!(tripped.retry_after_ms <= 5_000);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KnownLocal {
+    /// The breaker beside which it stands.
+    pub breaker: BreakerId,
+    /// The class of the upstream's calls.
+    pub class: Option<String>,
+    /// Open, or half-open: it would let trials through, or waits for those that it let through.
+    pub state: State,
+    /// How long it stays open at the least, milliseconds; 0 while it is half-open.
+    pub retry_after_ms: u64,
+}
+
+impl KnownLocal {
+    pub(crate) fn new(
+        breaker: &BreakerId,
+        class: Option<&str>,
+        state: State,
+        retry_after: Duration,
+    ) -> KnownLocal {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        KnownLocal { breaker: breaker.clone(), class: class.map(str::to_owned), state, retry_after_ms }
+    }
+}
+
 /// A client's knowledge at one moment. It serialises, and its `Display` is JSON in one line:
 ///
 /// ```
@@ -193,16 +236,27 @@ pub struct Snapshot {
     pub breakers: Vec<KnownBreaker>,
     /// How many more there are.
     pub left_out: usize,
+    /// The local breakers that are not closed, at most [`SNAPSHOT_BREAKERS_MAX`].
+    pub local: Vec<KnownLocal>,
+    /// How many more there are.
+    pub local_left_out: usize,
 }
 
 impl Snapshot {
-    pub(crate) fn new(scope: &str, health: crate::Health, mut breakers: Vec<KnownBreaker>) -> Snapshot {
+    pub(crate) fn new(
+        scope: &str,
+        health: crate::Health,
+        mut breakers: Vec<KnownBreaker>,
+        mut local: Vec<KnownLocal>,
+    ) -> Snapshot {
         breakers.sort_by(|one, other| {
             let calm = |known: &KnownBreaker| known.state == State::Closed && known.would.is_none();
             (calm(one), &one.breaker).cmp(&(calm(other), &other.breaker))
         });
         let left_out = breakers.len().saturating_sub(SNAPSHOT_BREAKERS_MAX);
         breakers.truncate(SNAPSHOT_BREAKERS_MAX);
+        let local_left_out = local.len().saturating_sub(SNAPSHOT_BREAKERS_MAX);
+        local.truncate(SNAPSHOT_BREAKERS_MAX);
         Snapshot {
             schema: SCHEMA,
             scope: scope.to_owned(),
@@ -212,6 +266,8 @@ impl Snapshot {
             losses: health.losses,
             breakers,
             left_out,
+            local,
+            local_left_out,
         }
     }
 }

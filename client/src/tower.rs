@@ -3,11 +3,12 @@
 //! The breaker is asked before the service within is waited for, so that a refusal never stands in a line. Errors are boxed, as of tower's
 //! own layers; [`told`] finds ours in them.
 
+use crate::breaker::Refused;
 use crate::call::CallError;
 use crate::door::{Carrier, Protection};
 use crate::http::{ByStatus, may_repeat};
 use crate::outcome::ByResult;
-use crate::upstream::Upstream;
+use crate::upstream::{Ends, Injected, Overflow, Tripped, Upstream};
 use ::http::{Request, Response};
 use std::convert::Infallible;
 use std::future::Future;
@@ -164,6 +165,18 @@ where
 
 /// The service within.
 struct Within<S>(S);
+
+impl<S> Ends<BoxError> for Within<S> {
+    fn within(error: BoxError) -> Result<CallError<Infallible>, BoxError> {
+        error
+            .downcast()
+            .map(|told: Box<CallError<Infallible>>| *told)
+            .or_else(|error| error.downcast().map(|told: Box<Refused>| (*told).into()))
+            .or_else(|error| error.downcast().map(|told: Box<Overflow>| (*told).into()))
+            .or_else(|error| error.downcast().map(|told: Box<Tripped>| (*told).into()))
+            .or_else(|error| error.downcast().map(|told: Box<Injected>| (*told).into()))
+    }
+}
 
 impl<S, Q> Carrier<Q> for Within<S>
 where

@@ -5,8 +5,10 @@
 //! Left out: ejection, health checks and routing over many endpoints, which are a proxy's work.
 
 mod bulkhead;
+mod ends;
 mod failover;
 mod lane;
+mod mistakes;
 mod refusals;
 mod retries;
 mod settings;
@@ -15,11 +17,9 @@ mod tries;
 pub use bulkhead::Bulkhead;
 pub use failover::Failover;
 pub use lane::{LANES_MAX, Lane, Upstream};
+pub use mistakes::{Mistake, Mistakes};
 pub use refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 pub use retries::Retries;
-pub use settings::{
-    CONNECT_TIMEOUT, IDLE_TIMEOUT, Mistake, Mistakes, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX,
-    UpstreamBuilder,
-};
+pub use settings::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT_MAX, UpstreamBuilder};
 #[cfg(any(feature = "tower", feature = "reqwest"))]
-pub(crate) use tries::Tries;
+pub(crate) use {ends::Ends, tries::Tries, tries::Try};

@@ -67,8 +67,7 @@ impl BreakerId {
         value.bytes().all(stands_for_itself)
     }
 
-    /// Appends the text of [`BreakerId::new`] to `id`; with values that are spelled as they stand, nothing is allocated but
-    /// room in `id`.
+    /// Appends the text of [`BreakerId::new`] to `id`; with values of ASCII nothing is allocated but room in `id`.
     pub fn spell<V: AsRef<str>>(name: &str, values: &[V], id: &mut String) {
         id.push_str(name);
         for value in values {
@@ -76,6 +75,11 @@ impl BreakerId {
             id.push('/');
             if BreakerId::is_spelled(value) {
                 id.push_str(value);
+            } else if value.is_ascii() {
+                for byte in value.bytes() {
+                    let lower = char::from(byte.to_ascii_lowercase());
+                    id.extend(utf8_percent_encode(lower.encode_utf8(&mut [0; 4]), ENCODED));
+                }
             } else {
                 id.extend(utf8_percent_encode(&value.to_lowercase(), ENCODED));
             }

@@ -70,7 +70,10 @@ async fn a_share_of_the_calls_ends_unsent_and_is_no_failure_of_the_vendor() {
     let (ended, sent) = (u32::try_from(ended + repeated).unwrap(), u32::try_from(vendor.count()).unwrap());
     assert_eq!((told("injected"), told("success")), (f64::from(ended), f64::from(sent)));
     assert_eq!(counted.all(COUNT).len(), 2, "neither failures nor trips: {:?}", counted.all(COUNT));
-    assert!(counted.all("cutout_client_retries").is_empty() && counted.all("cutout_client_local").is_empty());
+    assert!(
+        counted.all("cutout_client_retries").is_empty()
+            && counted.all("cutout_client_local_trips").is_empty()
+    );
     assert_eq!(counted.get("cutout_client_calls_in_flight{breaker=bank-charge,class=none}"), 0.0);
     assert_eq!((world.bank.state(), world.ask().is_ok()), (State::Closed, true), "who only asks is admitted");
 }

@@ -143,6 +143,41 @@ async fn a_local_breaker_stops_this_process_alone_and_tries_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_local_breaker_that_is_not_closed_shows_in_the_snapshot_and_in_a_gauge() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let world = World::new(Policy::default()).await;
+    let rules = LocalBreaker::over(Window::Calls(20)).consecutive_failures(1).open_for(ms(10_000)).trials(1);
+    let bank = lane(&world, |it| it.class("charge").local_breaker(rules));
+    let shown = |state: &str| {
+        counted
+            .get(&format!("cutout_client_local_breakers{{breaker=bank-charge,class=charge,state={state}}}"))
+    };
+    let told = || {
+        let local = world.client.snapshot().local;
+        local
+            .into_iter()
+            .map(|one| (one.breaker.to_string(), one.class, one.state, one.retry_after_ms))
+            .collect::<Vec<_>>()
+    };
+    let one = |state, retry_after_ms| {
+        vec![("bank-charge/0001".to_owned(), Some("charge".to_owned()), state, retry_after_ms)]
+    };
+    let vendor = Vendor::new([BAD, GOOD]);
+    assert!(bank.call(|| vendor.ask()).await.is_err());
+    assert_eq!(told(), one(State::Open, 10_000));
+    world.until(2).await;
+    assert_eq!((shown("open"), shown("half-open")), (1.0, 0.0));
+    world.until(12).await;
+    assert_eq!((told(), shown("open"), shown("half-open")), (one(State::HalfOpen, 0), 0.0, 1.0));
+    assert!(bank.call(|| vendor.ask()).await.is_ok());
+    world.until(14).await;
+    assert_eq!((told(), shown("open"), shown("half-open")), (vec![], 0.0, 0.0));
+    let json = world.client.snapshot().to_string();
+    assert!(json.contains(r#""local":[],"local_left_out":0"#), "{json}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_calls_trip_it_and_a_trial_that_is_dropped_gives_its_place_back() {
     let world = World::new(Policy::default()).await;
     let rules = LocalBreaker::over(Window::Calls(10)).slow_calls(ms(1_000), 50).min_calls(2).trials(1);

@@ -10,9 +10,11 @@ mod failover;
 mod faults;
 mod guards;
 mod monitor;
+mod nested;
 mod plain;
 mod reqwest_door;
 mod retries;
+mod spans;
 mod tower_door;
 mod vendor;
 #[allow(dead_code, reason = "shared with the tests of the client")]

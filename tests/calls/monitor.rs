@@ -1,13 +1,18 @@
 //! The ready monitor in infra/datadog: it says what the function understands, and watches what the client tells.
 
 use crate::counted::Counted;
-use crate::vendor::{BAD, GOOD, Vendor, upstream};
+use crate::vendor::{BAD, GOOD, Vendor, force_open, upstream};
 use crate::world::World;
 use cutout_core::Policy;
 use cutout_core::directive::callback_urls;
+use cutout_tests::process::PATIENCE;
+use metrics::Label;
+use metrics_exporter_dogstatsd::DogStatsDBuilder;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::UdpSocket;
 use std::path::Path;
+use std::time::Duration;
 
 const METRIC: &str = "cutout_client_calls_total";
 
@@ -51,7 +56,7 @@ async fn it_watches_what_the_client_tells_and_no_refusal() {
     let world = World::new(Policy::default()).await;
     let bank = upstream(&world, |it| it.class("charge").key_tags(["bank_code"])).lane(&["0001"]);
     let (good, bad, hangs) =
-        (Vendor::new([GOOD]), Vendor::new([BAD]), Vendor::new([(std::time::Duration::from_secs(60), Ok(1))]));
+        (Vendor::new([GOOD]), Vendor::new([BAD]), Vendor::new([(Duration::from_secs(60), Ok(1))]));
     for vendor in [&good, &bad, &hangs] {
         let _ = bank.call(|| vendor.ask()).await;
     }
@@ -71,4 +76,62 @@ async fn it_watches_what_the_client_tells_and_no_refusal() {
         2
     );
     assert_eq!(query.matches("by {bank_code,env}.as_count()").count(), 2, "by the tag that keys the breaker");
+}
+
+/// The counts of a metric that an agent was sent, by their tags; until so many calls are told.
+fn sent_to(agent: &UdpSocket, calls: u64) -> BTreeMap<BTreeSet<String>, u64> {
+    let (mut sent, mut datagram) = (BTreeMap::new(), [0; 65_536]);
+    while sent.values().sum::<u64>() < calls {
+        let length = agent.recv(&mut datagram).expect("a datagram in time");
+        for line in std::str::from_utf8(&datagram[..length]).unwrap().lines() {
+            let Some((count, rest)) =
+                line.strip_prefix(METRIC).and_then(|rest| rest.strip_prefix(':')?.split_once('|'))
+            else {
+                continue;
+            };
+            let tags = rest.strip_prefix("c|#").expect("a counter with tags");
+            let tags = tags.split('|').next().unwrap().split(',').map(str::to_owned).collect();
+            *sent.entry(tags).or_default() += count.parse::<u64>().unwrap();
+        }
+    }
+    sent
+}
+
+#[tokio::test(start_paused = true)]
+async fn dogstatsd_sends_what_it_watches() {
+    let agent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    agent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let exporter = DogStatsDBuilder::default()
+        .with_remote_address(agent.local_addr().unwrap().to_string())
+        .unwrap()
+        .with_flush_interval(Duration::from_millis(50))
+        .with_global_labels(vec![Label::new("service", "payments"), Label::new("env", "prod")])
+        .build()
+        .unwrap();
+    let _telling = metrics::set_default_local_recorder(&exporter);
+    let mut world = World::new(Policy::default()).await;
+    let bank = upstream(&world, |it| it.class("charge").key_tags(["bank_code"])).lane(&["0001"]);
+    let vendor = Vendor::new([GOOD, BAD, BAD, (Duration::from_secs(60), Ok(1))]);
+    for _ in 0..4 {
+        let _ = bank.call(|| vendor.ask()).await;
+    }
+    force_open(&mut world).await;
+    assert!(bank.call(|| vendor.ask()).await.is_err());
+    world.until(30).await;
+
+    let sent = sent_to(&agent, 5);
+    let monitor = monitor();
+    let query = monitor["query"].as_str().unwrap();
+    let (_, filter) = query.split_once(&format!("{METRIC}{{")).unwrap();
+    let wanted: BTreeSet<_> = filter.split_once(",outcome IN").unwrap().0.split(',').collect();
+    let counted = |outcomes: &BTreeSet<&str>| {
+        let matches = |tags: &BTreeSet<String>| {
+            wanted.iter().all(|tag| tags.contains(*tag))
+                && outcomes.iter().any(|outcome| tags.contains(&format!("outcome:{outcome}")))
+                && tags.contains("bank_code:0001")
+        };
+        sent.iter().filter(|(tags, _)| matches(tags)).map(|(_, count)| count).sum::<u64>()
+    };
+    let sums: Vec<_> = outcomes(query).iter().map(counted).collect();
+    assert_eq!(sums, [3, 4], "failed, of all that were sent: {sent:?}");
 }

@@ -1,15 +1,26 @@
 //! The door for reqwest, against a real server.
 
+use crate::counted::Counted;
 use crate::vendor::{force_open, ms, upstream};
 use crate::world::World;
 use cutout::http::Idempotent;
-use cutout::{CallError, Retries, Upstream, UpstreamBuilder};
+use cutout::{CallError, Retries, TimedOut, Timeout, Upstream, UpstreamBuilder};
 use cutout_core::{Act, Fault, Mark, Policy};
 use cutout_tests::doubles::{Answer, Double};
 use cutout_tests::process::PATIENCE;
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::oneshot;
+
+const CALLS: &str = "cutout_client_calls_total";
+
+/// How many calls ended so.
+fn calls(counted: &Counted, outcome: &str) -> f64 {
+    counted.get(&format!("{CALLS}{{breaker=bank-charge,class=none,outcome={outcome}}}"))
+}
 
 /// Such retries as take no time.
 fn two() -> Retries {
@@ -80,13 +91,20 @@ async fn a_server_that_is_not_there_is_retried_and_the_error_is_reqwests_own() {
 
 #[tokio::test]
 async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
-    let (_world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
     bank.answer("/hangs", [Answer::hang()]);
-    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
-    assert!(
-        matches!(cutout::reqwest::told(&error), Some(CallError::TimedOut(_))) || error.is_timeout(),
-        "{error}"
-    );
+    for sooner in [None, Some(ms(100))] {
+        let request = client.get(format!("{}/hangs", bank.url()));
+        let request = sooner.into_iter().fold(request, reqwest_middleware::RequestBuilder::timeout);
+        let error = request.send().await.unwrap_err();
+        let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+        assert_eq!(told.timeout(), Timeout::Request);
+        assert!(if sooner.is_some() { told.after() < ms(300) } else { told.after() == ms(300) }, "{told:?}");
+    }
+    world.until(3).await;
+    assert_eq!((calls(&counted, "timeout"), counted.all(CALLS).len()), (2.0, 1), "{:?}", counted.all(CALLS));
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -103,6 +121,102 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
     let read = tokio::time::timeout(PATIENCE, answer.bytes()).await.expect("the body's time is bounded");
     let error = read.unwrap_err();
     assert!(error.is_timeout(), "{error}");
+}
+
+/// The URL of a server that sends this in answer to one request, and is silent from then on; and what tells that its client has gone.
+fn silent_after(answer: &'static [u8]) -> (String, oneshot::Receiver<()>) {
+    let (tell, gone) = oneshot::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(answer);
+        // Until the client has gone.
+        while stream.read(&mut [0; 1024]).is_ok_and(|length| length > 0) {}
+        let _ = tell.send(());
+    });
+    (url, gone)
+}
+
+/// What is told of a request to a server that never answers, once a connection stands. Time passes by itself where nothing else is to be done.
+async fn hangs(bank: &Double, client: &ClientWithMiddleware) -> TimedOut {
+    bank.answer("/hangs", [Answer::hang()]);
+    client.get(bank.url()).send().await.unwrap().text().await.unwrap();
+    tokio::time::pause();
+    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
+    match cutout::reqwest::told(&error) {
+        Some(CallError::TimedOut(told)) => told.clone(),
+        _ => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_no_call_before_its_time_unless_that_is_asked_for() {
+    let (_world, bank, client) = at_work(|it| it).await;
+    let told = hangs(&bank, &client).await;
+    assert_eq!((told.timeout(), told.after()), (Timeout::Request, cutout::REQUEST_TIMEOUT));
+}
+
+#[tokio::test]
+async fn a_late_header_is_silence_and_a_time_out() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, bank, client) = at_work(|it| it.idle_timeout(ms(2_000))).await;
+    let told = hangs(&bank, &client).await;
+    assert_eq!(told.timeout(), Timeout::Idle);
+    assert!((ms(2_000)..ms(2_100)).contains(&told.after()), "{told:?}");
+    world.until(20).await;
+    let outcomes = ["success", "timeout"].map(|outcome| calls(&counted, outcome));
+    assert_eq!((outcomes, counted.all(CALLS).len()), ([1.0, 1.0], 2), "{:?}", counted.all(CALLS));
+}
+
+#[tokio::test]
+async fn a_silent_body_ends_at_the_idle_time() {
+    let (_world, _bank, client) = at_work(|it| it.idle_timeout(ms(200))).await;
+    let (url, _gone) = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
+    let answer = client.get(url).send().await.unwrap();
+    let started = tokio::time::Instant::now();
+    let error = answer.bytes().await.unwrap_err();
+    assert!(error.is_timeout() && started.elapsed() < cutout::REQUEST_TIMEOUT / 2, "{error}");
+}
+
+/// A listener that lets nobody in any more, with those who fill its queue.
+fn full() -> (TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap().into_std().unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut within = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(200)) {
+        within.push(stream);
+        assert!(within.len() < 100, "its queue has no end");
+    }
+    (listener, within)
+}
+
+#[tokio::test]
+async fn connecting_has_a_limit_of_its_own() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let (world, _bank, client) = at_work(|it| it.connect_timeout(ms(300))).await;
+    let (listener, _within) = full();
+    let error = client.get(format!("http://{}/", listener.local_addr().unwrap())).send().await.unwrap_err();
+    let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+    assert_eq!(told.timeout(), Timeout::Connect);
+    assert!(told.after() >= ms(300) && told.after() < cutout::CONNECT_TIMEOUT, "{told:?}");
+    tokio::time::pause();
+    world.until(20).await;
+    assert_eq!((calls(&counted, "timeout"), counted.all(CALLS).len()), (1.0, 1), "{:?}", counted.all(CALLS));
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed_in_its_time() {
+    let (_world, _bank, client) = at_work(|it| it.pool_idle_timeout(ms(200))).await;
+    let (url, gone) = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\npaid");
+    assert_eq!(client.get(url).send().await.unwrap().text().await.unwrap(), "paid");
+    let gone = tokio::time::timeout(PATIENCE, gone);
+    gone.await.expect("it stays open").unwrap();
 }
 
 #[tokio::test]
@@ -170,4 +284,36 @@ async fn a_fault_for_a_header_meets_the_requests_on_the_wire_that_bear_it_and_no
     }
     world.ordered(Act::EndFault).await;
     assert!(ask(Some("bank down")).await.0.is_ok());
+}
+
+/// Notes how large the future behind it is.
+struct Weighing(Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl Middleware for Weighing {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut http::Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let call = next.run(request, extensions);
+        self.0.store(size_of_val(&*call), Ordering::Relaxed);
+        call.await
+    }
+}
+
+#[tokio::test]
+async fn the_future_of_a_call_fits_where_allocating_is_quick() {
+    /// glibc keeps blocks up to this size at hand for each thread; larger ones cost a search, and joining them again.
+    const QUICK_MAX_BYTES: usize = 1_032;
+    let (world, bank, _) = at_work(|it| it).await;
+    let (upstream, weight) = (upstream(&world, |it| it.retries(two())), Arc::default());
+    let client = ClientBuilder::new(plain(&upstream))
+        .with(Weighing(Arc::clone(&weight)))
+        .with(cutout::reqwest::protect(&upstream).key(by_header))
+        .build();
+    assert_eq!(client.get(bank.url()).send().await.unwrap().status(), 200);
+    let bytes = weight.load(Ordering::Relaxed);
+    assert!((1..=QUICK_MAX_BYTES).contains(&bytes), "{bytes} bytes");
 }

@@ -63,17 +63,34 @@ async fn no_answer_allocates() {
         allocation_counter::measure(|| (0..ASKED).for_each(|_| drop(banks.admit(&[key])))).count_total
     };
     assert_eq!((by_key("0001"), by_key("0002")), (0, 0), "keys that come with the call");
+    let asked = |banks: &cutout::Family, key: &[&str]| {
+        let _ = banks.admit(key);
+        allocation_counter::measure(|| (0..ASKED).for_each(|_| drop(banks.admit(key)))).count_total
+    };
+    let keys: [&[&str]; 4] = [&["VISA"], &["50%"], &["0001", "eu"], &["0001", "EU"]];
+    assert_eq!(keys.map(|key| asked(&banks, key)), [0; 4], "keys that are spelled otherwise than they come");
 
     let mut held = World::new(Policy::default()).await;
     held.hold = Some(Hold::Paused);
     held.reported("Alert").await;
     assert_eq!(allocations(&held.bank), 0, "held");
+
+    let open_after = cutout::MaxStaleness::OpenAfter(cutout::MAX_STALENESS_MIN);
+    let silent = World::with(Policy::default(), |builder| builder.max_staleness(open_after)).await;
+    silent.cut();
+    tokio::time::pause();
+    silent.until(600).await;
+    let family = silent.client.family("bank-charge").unwrap();
+    assert!(family.admit(&["0009"]).is_err());
+    assert_eq!(asked(&family, &["0009"]), 0, "a key that nobody has heard of, while nobody hears anything");
 }
 
 /// Keys of the figures of bytes.
 const KEYS: usize = 100_000;
 /// The most that one breaker may take, in bytes asked of the allocator; what the allocator adds is shown by `cargo bench -p cutout`.
 const BYTES_MAX: usize = 150;
+/// The most that one takes that is held and has a flag in the store.
+const BYTES_BOTH_MAX: usize = 200;
 
 fn bytes_each(run: impl FnOnce()) -> usize {
     usize::try_from(allocation_counter::measure(run).bytes_current).unwrap() / KEYS
@@ -105,5 +122,7 @@ async fn a_breaker_takes_few_bytes_though_there_are_very_many() {
         assert_eq!(table.snapshot(snapshot, 0).len(), KEYS);
     });
     assert!(followed <= BYTES_MAX, "{followed} bytes for a closed flag that is followed");
+    let both = held + followed;
+    assert!(both <= BYTES_BOTH_MAX, "{both} bytes for one that is held and followed");
     println!("{held} bytes for a breaker that is held, {followed} for a flag that is followed");
 }

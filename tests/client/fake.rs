@@ -1,5 +1,6 @@
 //! The fake client that users test their own programs with: without a store, without a runtime.
 
+use crate::counted::Counted;
 use cutout::{CallError, FakeClient, FakeFault, Reason, State, Upstream};
 use std::io;
 use std::time::Duration;
@@ -104,4 +105,19 @@ async fn a_fault_that_a_test_injects_meets_every_call_beside_the_state_until_it_
     fake.end_fault("bank-charge", &["0001"]).unwrap();
     assert!(charge().await.is_ok() && fault().is_none());
     assert!(fake.inject("bank-chrage", &["0001"], FakeFault::abort()).is_err());
+}
+
+#[test]
+fn counts_are_told_when_the_test_asks_for_them() {
+    let counted = Counted::default();
+    let _counting = metrics::set_default_local_recorder(&counted);
+    let fake = FakeClient::new(["bank-charge"]);
+    let bank = fake.client().breaker("bank-charge", &["0001"]).unwrap();
+    bank.call_blocking(|| Ok::<_, ()>(())).unwrap();
+    fake.open("bank-charge", &["0001"]).unwrap();
+    let calls = || counted.get("cutout_client_calls_total{breaker=bank-charge,class=none,outcome=success}");
+    let open = || counted.get("cutout_client_breakers{breaker=bank-charge,state=open}");
+    assert_eq!((calls(), open()), (0.0, 0.0), "nothing runs by itself");
+    fake.tell_metrics();
+    assert_eq!((calls(), open()), (1.0, 1.0));
 }

@@ -8,6 +8,7 @@ mod counted;
 mod fake;
 mod family;
 mod flips;
+mod keys;
 mod listeners;
 mod silence;
 mod start;

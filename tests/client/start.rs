@@ -1,7 +1,8 @@
 //! A start is bounded, whatever is wrong with the store: it goes on without it, or says what is wrong, by choice.
 
-use crate::until;
-use cutout::{Client, ClientBuilder, ConnectError, START_TIMEOUT, State};
+use crate::{declare, until};
+use cutout::{Client, ClientBuilder, ConnectError, MaxStaleness, START_TIMEOUT, State, Upstream};
+use cutout_flags::MemoryStore;
 use cutout_tests::canary;
 use cutout_tests::flips::{Flipper, KEY, NAME};
 use cutout_tests::redis::{RedisServer, documented_users, url_of};
@@ -117,4 +118,32 @@ async fn with_the_channel_or_without_it_a_start_is_whole_and_a_hang_later_is_tol
         flipper.set(State::Closed).await;
         until("it follows again", || client.health().connected && bank.admit().is_ok()).await;
     }
+}
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once() {
+    let short = MaxStaleness::ClosedAfter(Duration::from_secs(1));
+    let wrong = Client::builder("http://127.0.0.1/").max_staleness(short).max_staleness_of("rates", short);
+    let error = wrong.connect().await.unwrap_err();
+    let ConnectError::Several(all) = &error else { panic!("{error}") };
+    assert!(
+        matches!(&all[..], [ConnectError::Staleness(rates), ConnectError::Staleness(_), ConnectError::Store(_)] if rates == "`rates`"),
+        "{all:?}"
+    );
+    for told in ["max_staleness of `rates`", "max_staleness of all breakers", "its URL is wrong"] {
+        assert!(error.to_string().contains(told), "{error}");
+    }
+
+    let store = MemoryStore::new();
+    declare(&store).await;
+    let builder = || Client::builder_on(Arc::new(store.clone()));
+    let error = builder().breaker("bank-chrage").breaker("rates").connect().await.unwrap_err();
+    let ConnectError::Several(all) = &error else { panic!("{error}") };
+    assert!(matches!(&all[..], [ConnectError::Unknown(_), ConnectError::Unknown(_)]), "{all:?}");
+    assert!(error.to_string().contains("did you mean `bank-charge`"), "{error}");
+
+    let client = builder().connect().await.unwrap();
+    let mistakes = Upstream::builder("bank-chrage").class("").request_timeout(Duration::ZERO).build(&client);
+    let settings: Vec<_> = mistakes.unwrap_err().all().iter().map(cutout::Mistake::setting).collect();
+    assert_eq!(settings, ["builder", "class", "request_timeout"], "an unknown name beside the others");
 }

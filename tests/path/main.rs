@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod examples;
 mod faults;
 mod forms;
 mod reconcile;

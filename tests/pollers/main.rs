@@ -148,6 +148,33 @@ fn flags() -> Vec<Flag> {
     ]
 }
 
+/// Flags with absent fields, and some that cannot be read: what was known of those stays, and the others are read.
+fn reads_what_others_wrote(redis: &RedisServer, poller: &mut Poller) {
+    let write = |breaker: &str, flag: &str| {
+        let () = redis.ask(&["HSET", "cutout:{default}:flags", breaker, flag]);
+    };
+    let sparse = [
+        (r#"{"state":"closed"}"#, 1.0),
+        (r#"{"state":"half-open"}"#, 0.1),
+        (r#"{"state":"half-open","ramp":null,"refuse":null,"mode":null}"#, 0.1),
+        (r#"{"state":"open","next":{"at_ms":1,"state":"closed"}}"#, 1.0),
+        (r#"{"state":"open","probe_ppm":10000,"override":{"state":"open"}}"#, 0.0),
+        (r#"{"state":"open","stale_at_ms":1}"#, 0.1),
+        (r#"{"state":"open"}"#, 0.0),
+    ];
+    for (flag, share) in sparse {
+        write(ID, flag);
+        assert_eq!(poller.poll(), (vec![share; 3], None), "{flag}");
+    }
+    for unreadable in ["", "{", "null", "[]", "17", r#"{"since_ms":1}"#, r#"{"state":"ajar"}"#] {
+        write(ID, unreadable);
+        write("bank-charge/0002", unreadable);
+        assert_eq!(poller.poll(), (vec![0.0; 3], None), "open is what was known: {unreadable:?}");
+    }
+    write(ID, sparse[0].0);
+    assert_eq!(poller.poll(), (vec![1.0; 3], None), "the others are read");
+}
+
 async fn lets_through_what_the_client_does(language: &Language) {
     let mut redis = RedisServer::start();
     documented_users(&redis);
@@ -162,6 +189,7 @@ async fn lets_through_what_the_client_does(language: &Language) {
         let near = shares.iter().zip(&wanted).all(|(share, wanted)| (share - wanted).abs() < NEAR);
         assert!(near && problem.is_none(), "{shares:?} {problem:?} instead of {wanted:?} for {flag:?}");
     }
+    reads_what_others_wrote(&redis, &mut poller);
     let open = || Flag { state: State::Open, ..Flag::default() };
     flipper.publish(open()).await;
     assert_eq!(poller.poll().0, [0.0; 3]);

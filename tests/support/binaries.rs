@@ -1,4 +1,4 @@
-//! The workspace's own binaries, built as the test is, for tests that start them as processes.
+//! The workspace's own binaries and examples, built as the test is, for tests that start them as processes.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 /// Where they stand. All are built in one go: building them one by one would build what they share once for each, since
 /// each asks for other features of it.
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| build(None));
+/// Where the examples stand.
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| build(Some(&OF_EXAMPLES)).join("examples"));
 
 /// What tests start.
 const EVERYTHING: [&str; 2] = ["--workspace", "--bins"];
@@ -25,6 +27,17 @@ const OF_BENCHES: [&str; 10] = [
     "cutout-service",
 ];
 
+const OF_EXAMPLES: [&str; 3] = ["--package", "cutout-tests", "--examples"];
+
+/// The path of an example of this package, built as [`binary`] is.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    EXAMPLES.join(name)
+}
+
 /// The path of a binary of the workspace, built once a test process, in the profile and folder of the test itself.
 ///
 /// # Panics
@@ -34,7 +47,8 @@ pub fn binary(name: &str) -> PathBuf {
     FOLDER.join(name)
 }
 
-fn build() -> PathBuf {
+/// Builds what is wanted; none: what the profile's programs start.
+fn build(wanted: Option<&[&str]>) -> PathBuf {
     // <target>/<profile>/deps/<this test>, or <target>/<profile>/<this program>
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().expect("a program stands in a folder");
@@ -44,7 +58,8 @@ fn build() -> PathBuf {
         Some("debug") => "dev",
         other => other.expect("a profile's folder has a name"),
     };
-    let wanted = if profile == "dev" { &EVERYTHING[..] } else { &OF_BENCHES[..] };
+    let usual = if profile == "dev" { &EVERYTHING[..] } else { &OF_BENCHES[..] };
+    let wanted = wanted.unwrap_or(usual);
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", profile])
         .args(wanted)

@@ -5,6 +5,7 @@
 
 use super::LocalBreaker;
 use super::window::{Counts, Mark, Seen};
+use cutout_core::State;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,14 +25,16 @@ pub(crate) enum Why {
 #[derive(Debug)]
 pub(super) struct Machine {
     rules: LocalBreaker,
-    state: State,
+    stage: Stage,
     seen: Seen,
     consecutive: u32,
     generation: u64,
+    /// When the last call ended.
+    ended: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Stage {
     Closed,
     Open { until: Duration },
     Trying { under_way: u32, succeeded: u32 },
@@ -39,27 +42,43 @@ enum State {
 
 impl Machine {
     pub(super) fn new(rules: LocalBreaker) -> Machine {
-        Machine { rules, state: State::Closed, seen: Seen::new(rules.window), consecutive: 0, generation: 0 }
+        let (stage, seen, ended) = (Stage::Closed, Seen::new(rules.window), Duration::ZERO);
+        Machine { rules, stage, seen, consecutive: 0, generation: 0, ended }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.stage == Stage::Closed
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.is_closed() && self.consecutive == 0
+    /// Whether it may be forgotten: it is closed and the last call was good, or all that it remembers is over.
+    pub(super) fn is_at_rest(&self, now: Duration) -> bool {
+        let is_over = now >= self.ended + self.rules.window.lasts();
+        match self.stage {
+            Stage::Closed => self.consecutive == 0 || is_over,
+            Stage::Open { until } => is_over && now >= until,
+            Stage::Trying { under_way, .. } => is_over && under_way == 0,
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
+    /// Open and for how long, or half-open; none: it is closed.
+    pub(super) fn stand(&self, now: Duration) -> Option<(State, Duration)> {
+        match self.stage {
+            Stage::Closed => None,
+            Stage::Open { until } if now < until => Some((State::Open, until - now)),
+            Stage::Open { .. } | Stage::Trying { .. } => Some((State::HalfOpen, Duration::ZERO)),
+        }
+    }
+
     /// How long a call made now would be refused for; none: it would not be.
     pub(super) fn refuses(&self, now: Duration) -> Option<Duration> {
-        match self.state {
-            State::Closed => None,
-            State::Open { until } => (now < until).then(|| until - now),
-            State::Trying { under_way, succeeded } => {
+        match self.stage {
+            Stage::Closed => None,
+            Stage::Open { until } => (now < until).then(|| until - now),
+            Stage::Trying { under_way, succeeded } => {
                 (under_way + succeeded >= self.rules.trials).then_some(Duration::ZERO)
             }
         }
@@ -70,10 +89,10 @@ impl Machine {
         if let Some(refused_for) = self.refuses(now) {
             return Err(refused_for);
         }
-        match &mut self.state {
-            State::Closed => {}
-            State::Open { .. } => self.become_state(State::Trying { under_way: 1, succeeded: 0 }),
-            State::Trying { under_way, .. } => *under_way += 1,
+        match &mut self.stage {
+            Stage::Closed => {}
+            Stage::Open { .. } => self.become_stage(Stage::Trying { under_way: 1, succeeded: 0 }),
+            Stage::Trying { under_way, .. } => *under_way += 1,
         }
         Ok(self.generation)
     }
@@ -83,28 +102,29 @@ impl Machine {
         if generation != self.generation {
             return None;
         }
-        match self.state {
-            State::Closed => {
+        self.ended = now;
+        match self.stage {
+            Stage::Closed => {
                 self.consecutive = if mark.failed { self.consecutive.saturating_add(1) } else { 0 };
                 let counts = self.seen.add(mark, now);
                 let why = self.judge(mark, counts)?;
                 self.open(now);
                 Some(why)
             }
-            State::Open { .. } => None,
-            State::Trying { .. } if mark.failed || mark.slow => {
+            Stage::Open { .. } => None,
+            Stage::Trying { .. } if mark.failed || mark.slow => {
                 self.open(now);
                 Some(Why::Trial)
             }
-            State::Trying { succeeded, .. } if succeeded + 1 >= self.rules.trials => {
+            Stage::Trying { succeeded, .. } if succeeded + 1 >= self.rules.trials => {
                 self.seen = Seen::new(self.rules.window);
                 self.consecutive = 0;
-                self.become_state(State::Closed);
+                self.become_stage(Stage::Closed);
                 None
             }
-            State::Trying { under_way, succeeded } => {
-                self.state =
-                    State::Trying { under_way: under_way.saturating_sub(1), succeeded: succeeded + 1 };
+            Stage::Trying { under_way, succeeded } => {
+                self.stage =
+                    Stage::Trying { under_way: under_way.saturating_sub(1), succeeded: succeeded + 1 };
                 None
             }
         }
@@ -112,7 +132,7 @@ impl Machine {
 
     /// A call that began in `generation` will never end: a trial gives its place back.
     pub(super) fn cancelled(&mut self, generation: u64) {
-        if let State::Trying { under_way, .. } = &mut self.state
+        if let Stage::Trying { under_way, .. } = &mut self.stage
             && generation == self.generation
         {
             *under_way = under_way.saturating_sub(1);
@@ -135,11 +155,11 @@ impl Machine {
     }
 
     fn open(&mut self, now: Duration) {
-        self.become_state(State::Open { until: now + self.rules.open_for });
+        self.become_stage(Stage::Open { until: now + self.rules.open_for });
     }
 
-    fn become_state(&mut self, state: State) {
-        self.state = state;
+    fn become_stage(&mut self, stage: Stage) {
+        self.stage = stage;
         self.generation += 1;
     }
 }
@@ -214,7 +234,28 @@ mod tests {
             let trial = machine.admit(s(12)).unwrap();
             machine.ended(trial, GOOD, s(12));
         }
-        assert!(machine.is_at_rest());
+        assert!(machine.is_at_rest(s(12)));
+    }
+
+    #[test]
+    fn it_may_be_forgotten_when_all_that_it_remembers_is_over() {
+        let rules =
+            LocalBreaker::over(Window::Time(s(60))).consecutive_failures(2).open_for(s(600)).trials(2);
+        let mut machine = Machine::new(rules);
+        assert!(machine.is_at_rest(s(0)));
+        run(&mut machine, &[BAD]);
+        assert!(!machine.is_at_rest(s(60)), "a failure within the window");
+        assert!(machine.is_at_rest(s(61)), "whose window is over, though no call was good since");
+        run(&mut machine, &[BAD]);
+        assert!(!machine.is_at_rest(s(600)), "it is open");
+        assert!(machine.is_at_rest(s(601)), "nobody asks any more");
+        let trial = machine.admit(s(601)).unwrap();
+        assert!(!machine.is_at_rest(s(10_000)), "a trial is under way");
+        machine.cancelled(trial);
+        assert!(machine.is_at_rest(s(10_000)));
+        let mut by_calls = Machine::new(self::rules().failure_percent(50));
+        run(&mut by_calls, &[BAD]);
+        assert!(!by_calls.is_at_rest(s(600)) && by_calls.is_at_rest(s(601)), "a window of calls has no time");
     }
 
     #[test]
@@ -262,13 +303,13 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Begin => {
-                        let before = machine.state;
+                        let before = machine.stage;
                         if let Ok(generation) = machine.admit(now) {
                             open.push(generation);
-                            let was_open = matches!(before, State::Open { until } if now < until);
+                            let was_open = matches!(before, Stage::Open { until } if now < until);
                             prop_assert!(!was_open);
                         }
-                        if let State::Trying { under_way, succeeded } = machine.state {
+                        if let Stage::Trying { under_way, succeeded } = machine.stage {
                             let of_it = open.iter().filter(|one| **one == machine.generation).count();
                             prop_assert_eq!(under_way as usize, of_it);
                             prop_assert!(under_way + succeeded <= trials);

@@ -1,18 +1,22 @@
 //! An upstream, and its lanes: one for each key, so that what one bank does to its callers stays with that bank.
 //!
-//! Lanes are bounded. Beyond the bound those that nobody holds and that have nothing to remember are forgotten; if none is so,
+//! Lanes are bounded. Beyond the bound those that nobody holds and that have nothing to remember, or only what is over, are forgotten; if none is so,
 //! further keys share one bulkhead, budget and local breaker, and keep their own fleet's breaker.
 
 use super::bulkhead::Room;
-use super::retries::Retrying;
+use super::ends::Unknown;
+use super::failover;
+use super::retries::{Plan, Retrying};
 use super::settings::{Settings, UpstreamBuilder};
 use super::tries::{Tries, bears_nothing};
 use crate::breaker::Breaker;
 use crate::call::CallError;
 use crate::client::Client;
 use crate::local::Local;
+use crate::locals::Tripping;
 use crate::names::UnknownBreaker;
 use crate::outcome::{ByResult, Classify};
+use crate::snapshot::KnownLocal;
 use crate::tally::Aside;
 use cutout_core::BreakerId;
 use std::cell::RefCell;
@@ -56,8 +60,36 @@ pub const LANES_MAX: usize = 10_000;
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
-/// Foldhash is seeded anew in each process; keys may come from requests.
-type Lanes = HashMap<BreakerId, Lane, foldhash::fast::RandomState>;
+/// With as many lanes as may be, those that may be forgotten are looked for once in so many new keys: a look passes all of them.
+const SWEEP_EVERY: usize = LANES_MAX / 10;
+
+/// All lanes.
+#[derive(Default)]
+struct Lanes {
+    /// Foldhash is seeded anew in each process; keys may come from requests.
+    by_id: HashMap<BreakerId, Lane, foldhash::fast::RandomState>,
+    /// How many new keys are to come before the next look.
+    until_sweep: usize,
+}
+
+impl Lanes {
+    /// Whether there is room for one more.
+    fn has_room(&mut self) -> bool {
+        let before = self.by_id.len();
+        if before < LANES_MAX {
+            return true;
+        }
+        if self.until_sweep > 0 {
+            self.until_sweep -= 1;
+            return false;
+        }
+        self.by_id.retain(|_, lane| Arc::strong_count(&lane.0) > 1 || !lane.0.guards.is_at_rest());
+        // A look that has found many pays for itself.
+        let found = before - self.by_id.len();
+        self.until_sweep = if found < SWEEP_EVERY { SWEEP_EVERY } else { 0 };
+        found > 0
+    }
+}
 
 thread_local! {
     /// Room to spell a key in, so that finding a lane allocates nothing.
@@ -67,6 +99,8 @@ thread_local! {
 struct Shared {
     client: Client,
     settings: Arc<Settings>,
+    /// None: it does not retry.
+    plan: Option<Plan>,
     /// The breaker without a key: what calls go by if it turns out late that nobody declares the name.
     keyless: Breaker,
     lanes: RwLock<Lanes>,
@@ -83,10 +117,10 @@ pub(super) struct Guards {
 }
 
 impl Guards {
-    fn new(settings: &Settings) -> Guards {
+    fn new(settings: &Settings, plan: Option<&Plan>) -> Guards {
         Guards {
             room: settings.bulkhead.map(Room::new),
-            retrying: Retrying::new(settings.retries),
+            retrying: plan.map(Retrying::new),
             local: settings.local.map(Local::new),
         }
     }
@@ -102,16 +136,29 @@ impl Upstream {
         UpstreamBuilder::new(name.into())
     }
 
-    pub(super) fn new(client: Client, keyless: Breaker, settings: Settings) -> Upstream {
-        let others = Arc::new(Guards::new(&settings));
+    pub(super) fn new(client: Client, settings: Settings, plan: Option<Plan>) -> Upstream {
+        let keyless = client.unchecked::<&str>(&settings.name, &[]);
+        let others = Arc::new(Guards::new(&settings, plan.as_ref()));
         let (settings, lanes) = (Arc::new(settings), RwLock::default());
-        Upstream(Arc::new(Shared { client, settings, keyless, lanes, others }))
+        Upstream(Arc::new(Shared { client, settings, plan, keyless, lanes, others }))
     }
 
     /// The name of its breakers.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.settings.name
+    }
+
+    /// Whether its breakers are declared without a key.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn is_keyless(&self) -> bool {
+        self.0.client.names().tags(self.name()).is_some_and(|tags| tags.is_empty())
+    }
+
+    /// Whether it retries anything.
+    #[cfg(any(feature = "tower", feature = "reqwest"))]
+    pub(crate) fn retries(&self) -> bool {
+        self.0.plan.is_some()
     }
 
     /// What doors that open connections go by.
@@ -123,23 +170,28 @@ impl Upstream {
     /// The lane for the key's values in declared order (none for a breaker without key). Keep it.
     ///
     /// The name was checked when the upstream was built. If the declared names were not known then, and it is found later that nobody declares
-    /// it, calls flow: the log tells it, and `cutout_client_undeclared_total`.
+    /// it, calls flow: the log tells it, and `cutout_client_undeclared_total`. So they do, told once, if the key has another number of values than
+    /// declared: keys come with requests.
     #[must_use]
     pub fn lane<V: AsRef<str>>(&self, key: &[V]) -> Lane {
         let shared = &*self.0;
         let known = SPELLED.with_borrow_mut(|spelled| {
             spelled.clear();
             BreakerId::spell(self.name(), key, spelled);
-            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).get(spelled.as_str()).cloned()
+            shared.lanes.read().unwrap_or_else(PoisonError::into_inner).by_id.get(spelled.as_str()).cloned()
         });
         known.unwrap_or_else(|| {
             let breaker = shared.client.breaker(self.name(), key);
-            let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown));
+            let breaker = breaker.unwrap_or_else(|unknown| self.undeclared(&unknown, key));
             self.new_lane(BreakerId::new(self.name(), key), self.counted(&breaker, key))
         })
     }
 
-    fn undeclared(&self, unknown: &UnknownBreaker) -> Breaker {
+    fn undeclared<V: AsRef<str>>(&self, unknown: &UnknownBreaker, key: &[V]) -> Breaker {
+        if unknown.key_tags().is_some() {
+            self.0.client.names().tell_key(self.name(), key.len());
+            return self.0.client.unchecked(self.name(), key);
+        }
         let name = self.name().to_owned();
         tracing::error!(breaker = name, error = %unknown, "an upstream's breakers are not declared, so nothing opens them");
         metrics::counter!("cutout_client_undeclared_total", "breaker" => name).increment(1);
@@ -157,17 +209,19 @@ impl Upstream {
         let shared = &*self.0;
         let lane = |breaker, guards| {
             let settings = Arc::clone(&shared.settings);
-            Lane(Arc::new(Inner { breaker, settings, guards }))
+            let inner = Arc::new(Inner { breaker, settings, guards });
+            if inner.settings.local.is_some() {
+                let weak = Arc::downgrade(&inner);
+                shared.client.locals().add(weak);
+            }
+            Lane(inner)
         };
         let mut lanes = shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= LANES_MAX {
-            lanes.retain(|_, lane| Arc::strong_count(&lane.0) > 1 || !lane.0.guards.is_at_rest());
-        }
-        if lanes.len() >= LANES_MAX && !lanes.contains_key(&id) {
+        if !lanes.by_id.contains_key(&id) && !lanes.has_room() {
             return lane(breaker, Arc::clone(&shared.others));
         }
-        let make = || lane(breaker, Arc::new(Guards::new(&shared.settings)));
-        lanes.entry(id).or_insert_with(make).clone()
+        let make = || lane(breaker, Arc::new(Guards::new(&shared.settings, shared.plan.as_ref())));
+        lanes.by_id.entry(id).or_insert_with(make).clone()
     }
 }
 
@@ -206,12 +260,6 @@ impl Lane {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
-    }
-
-    /// Whether it retries anything.
-    #[cfg(any(feature = "tower", feature = "reqwest"))]
-    pub(crate) fn retries(&self) -> bool {
-        self.guards().retrying.is_some()
     }
 
     pub(super) fn guards(&self) -> &Guards {
@@ -273,7 +321,7 @@ impl Lane {
         C: Classify<Result<T, E>>,
     {
         let one = Tries::once(self, Instant::now()).injected(bears_nothing).enter().await?;
-        one.run(call(), &classify).await.0
+        one.run::<Unknown, _, _, _>(call(), &classify).await.0
     }
 
     /// Calls something that may be done twice: what fails or times out is retried as [`UpstreamBuilder::retries`] allows. A refusal is
@@ -337,19 +385,7 @@ impl Lane {
         F: Future<Output = Result<T, E>>,
         C: Classify<Result<T, E>>,
     {
-        let mut tries = Tries::many(self, Instant::now()).injected(bears_nothing);
-        let mut last = None;
-        loop {
-            let one = match tries.enter().await {
-                Ok(one) => one,
-                Err(not_sent) => return last.unwrap_or_else(|| Err(not_sent.into())),
-            };
-            let (result, ended) = one.run(call(), &classify).await;
-            if !tries.again(ended).await {
-                return result;
-            }
-            last = Some(result);
-        }
+        failover::repeat(self, None, &classify, |_| call()).await
     }
 
     /// Takes the fallback's value in the place of an error, and counts it (`cutout_client_fallbacks_total`). `None` leaves the error.
@@ -384,6 +420,21 @@ impl Lane {
     }
 }
 
+impl Tripping for Inner {
+    fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    fn class(&self) -> Option<&str> {
+        self.settings.class.as_deref()
+    }
+
+    fn tripped(&self) -> Option<KnownLocal> {
+        let (state, retry_after) = self.guards.local.as_ref()?.stand()?;
+        Some(KnownLocal::new(self.breaker.id(), self.class(), state, retry_after))
+    }
+}
+
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("settings", &self.0.settings).finish_non_exhaustive()
@@ -392,32 +443,58 @@ impl fmt::Debug for Upstream {
 
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("breaker", self.breaker().id()).finish_non_exhaustive()
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("breaker", self.breaker.id()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::LocalBreaker;
     use cutout_flags::MemoryStore;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn lanes_are_bounded_and_one_that_is_held_stays_itself() {
         let builder = Client::builder_on(Arc::new(MemoryStore::new())).allow_undeclared();
-        let client = builder.start_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+        let client = builder.start_timeout(Duration::ZERO).connect().await.unwrap();
         let upstream = Upstream::builder("bank").build(&client).unwrap();
         let held = upstream.lane(&["held"]);
         for key in 0..2 * LANES_MAX {
             let _ = upstream.lane(&[key.to_string()]);
         }
-        assert!(upstream.0.lanes.read().unwrap().len() <= LANES_MAX);
+        assert!(upstream.0.lanes.read().unwrap().by_id.len() <= LANES_MAX);
         assert!(Arc::ptr_eq(&held.0, &upstream.lane(&["held"]).0));
 
         let all: Vec<_> = (0..LANES_MAX).map(|key| upstream.lane(&[format!("x{key}")])).collect();
         let [one, other] = ["beyond", "more"].map(|key| upstream.lane(&[key]));
         assert_eq!(one.breaker().id().as_str(), "bank/beyond");
         assert!(Arc::ptr_eq(&one.0.guards, &other.0.guards), "further keys share their guards");
-        assert_eq!(upstream.0.lanes.read().unwrap().len(), LANES_MAX);
+        assert_eq!(upstream.0.lanes.read().unwrap().by_id.len(), LANES_MAX);
         drop(all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lanes_that_failed_once_make_room_when_that_is_over_and_are_not_looked_through_for_each_key() {
+        const WINDOW: Duration = Duration::from_secs(10);
+        let rules = LocalBreaker::over(crate::Window::Time(WINDOW)).consecutive_failures(5);
+        let client = crate::FakeClient::new(["bank"]).client();
+        let upstream = Upstream::builder("bank").local_breaker(rules).build(&client).unwrap();
+        for key in 0..LANES_MAX {
+            let _ = upstream.lane(&[key.to_string()]).call(|| async { Err::<(), ()>(()) }).await;
+        }
+        let shares = |key: &str| Arc::ptr_eq(&upstream.lane(&[key]).0.guards, &upstream.0.others);
+        assert!(shares("beyond"), "they remember a failure");
+        tokio::time::advance(WINDOW).await;
+        let keys: Vec<String> = (0..=SWEEP_EVERY).map(|key| format!("new-{key}")).collect();
+        let sharing = keys.iter().filter(|key| shares(key)).count();
+        assert_eq!(sharing, SWEEP_EVERY, "until the next look");
+        assert!(!shares("after"));
     }
 }

@@ -135,6 +135,10 @@ pub enum Timeout {
     Request,
     /// The one for each try.
     Try,
+    /// The one for connecting. Nothing was sent.
+    Connect,
+    /// The one for a silent connection.
+    Idle,
 }
 
 /// No answer in time. Whether the vendor did its work is not known.
@@ -176,7 +180,7 @@ impl TimedOut {
         self.timeout
     }
 
-    /// How long this try was given.
+    /// How long this try was given, by the limit that ended it.
     #[must_use]
     pub fn after(&self) -> Duration {
         self.after

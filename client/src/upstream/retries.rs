@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::time::Duration;
-use tower::retry::backoff::{ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::backoff::{ExponentialBackoff, ExponentialBackoffMaker, InvalidBackoff, MakeBackoff};
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::Rng;
 
@@ -73,6 +73,25 @@ impl Retries {
     }
 }
 
+/// Retries that can be carried out.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    retries: Retries,
+    backoffs: ExponentialBackoffMaker<Draws>,
+}
+
+impl Plan {
+    /// None: these settings say that there are no retries.
+    pub(super) fn new(retries: Retries) -> Result<Option<Plan>, InvalidBackoff> {
+        if retries.retries_max == 0 {
+            return Ok(None);
+        }
+        let Retries { backoff_min, backoff_max, .. } = retries;
+        let backoffs = ExponentialBackoffMaker::new(backoff_min, backoff_max, JITTER, Draws)?;
+        Ok(Some(Plan { retries, backoffs }))
+    }
+}
+
 /// Retries at work.
 pub(super) struct Retrying {
     budget: TpsBudget,
@@ -94,17 +113,12 @@ impl Rng for Draws {
 }
 
 impl Retrying {
-    /// None: these settings say that there are no retries.
-    pub(super) fn new(retries: Retries) -> Option<Retrying> {
-        let Retries { retries_max, budget_percent, free_per_s, window, .. } = retries;
-        if retries_max == 0 {
-            return None;
-        }
-        let backoffs =
-            ExponentialBackoffMaker::new(retries.backoff_min, retries.backoff_max, JITTER, Draws).ok()?;
+    pub(super) fn new(plan: &Plan) -> Retrying {
+        let Retries { retries_max, budget_percent, free_per_s, window, .. } = plan.retries;
         // At most 100, so exact.
-        let share = f32::from(u8::try_from(budget_percent).ok()?) / 100.0;
-        Some(Retrying { budget: TpsBudget::new(window, free_per_s, share), backoffs, retries_max })
+        let share = f32::from(u8::try_from(budget_percent).unwrap_or(u8::MAX)) / 100.0;
+        let budget = TpsBudget::new(window, free_per_s, share);
+        Retrying { budget, backoffs: plan.backoffs.clone(), retries_max }
     }
 
     /// A call begins that may be retried.
@@ -135,6 +149,10 @@ mod tests {
     use proptest::prelude::*;
     use tower::retry::backoff::Backoff;
 
+    fn retrying(retries: Retries) -> Retrying {
+        Retrying::new(&Plan::new(retries).unwrap().unwrap())
+    }
+
     fn paused(test: impl Future<Output = ()>) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
@@ -149,7 +167,7 @@ mod tests {
             free_per_s in 0_u32..5,
             steps in prop::collection::vec((0_u64..700, 0_usize..30, 0_usize..30), 1..60),
         ) {
-            let retrying = Retrying::new(Retries::up_to(1).budget(percent, free_per_s)).unwrap();
+            let retrying = retrying(Retries::up_to(1).budget(percent, free_per_s));
             paused(async {
                 let (mut calls, mut retries): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
                 let mut now_ms = 0;
@@ -172,7 +190,7 @@ mod tests {
     #[test]
     fn a_vendor_that_fails_every_call_gets_a_fifth_more_and_not_three_times_as_many() {
         paused(async {
-            let retrying = Retrying::new(Retries::up_to(2).budget(20, 0)).unwrap();
+            let retrying = retrying(Retries::up_to(2).budget(20, 0));
             let mut retries = 0;
             for _ in 0..10_000 {
                 tokio::time::advance(Duration::from_millis(1)).await;
@@ -187,7 +205,7 @@ mod tests {
     fn waits_double_up_to_the_longest_and_no_two_calls_draw_alike() {
         paused(async {
             let (first, longest) = (Duration::from_millis(50), Duration::from_millis(300));
-            let retrying = Retrying::new(Retries::up_to(4).backoff(first, longest)).unwrap();
+            let retrying = retrying(Retries::up_to(4).backoff(first, longest));
             let waits = || {
                 let mut waits = retrying.waits();
                 let now = tokio::time::Instant::now();

@@ -4,11 +4,11 @@
 
 use super::bulkhead::Bulkhead;
 use super::lane::Upstream;
-use super::retries::Retries;
+use super::mistakes::{Found, Mistake, Mistakes};
+use super::retries::{Plan, Retries};
 use crate::client::Client;
 use crate::local::{LocalBreaker, Window};
 use crate::names::UnknownBreaker;
-use std::fmt;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -24,12 +24,6 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// assert_eq!(cutout::CONNECT_TIMEOUT.as_secs(), 2);
 /// ```
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer's body may be silent unless told otherwise.
-///
-/// ```
-/// assert_eq!(cutout::IDLE_TIMEOUT.as_secs(), 5);
-/// ```
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept unless told otherwise: below the minute after which many load balancers drop it.
 ///
 /// ```
@@ -69,7 +63,8 @@ pub(crate) struct Settings {
     pub(crate) try_timeout: Option<Duration>,
     // Carried out by doors that open connections themselves.
     pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
+    /// None: the whole request's.
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) pool_idle_timeout: Duration,
     pub(crate) bulkhead: Option<Bulkhead>,
     pub(crate) retries: Retries,
@@ -107,68 +102,6 @@ pub(crate) struct Settings {
 #[must_use = "call build()"]
 pub struct UpstreamBuilder(Settings);
 
-/// One setting that cannot be used, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    setting: &'static str,
-    told: String,
-}
-
-impl Mistake {
-    /// The method of the builder, such as `try_timeout`.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-}
-
-/// All settings of an upstream that cannot be used.
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let client = cutout::FakeClient::new(["bank"]).client();
-/// use std::time::Duration;
-///
-/// let wrong = cutout::Upstream::builder("bank").request_timeout(Duration::ZERO).class("").build(&client);
-/// let settings: Vec<_> = wrong.unwrap_err().all().iter().map(cutout::Mistake::setting).collect();
-/// assert_eq!(settings, ["class", "request_timeout"]);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes {
-    name: String,
-    all: Vec<Mistake>,
-}
-
-impl Mistakes {
-    /// Each of them.
-    #[must_use]
-    pub fn all(&self) -> &[Mistake] {
-        &self.all
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.told)
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream `{}` cannot be built", self.name)?;
-        let mut before = ": ";
-        for mistake in &self.all {
-            write!(f, "{before}{mistake}")?;
-            before = "; ";
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
 impl UpstreamBuilder {
     pub(super) fn new(name: String) -> UpstreamBuilder {
         UpstreamBuilder(Settings {
@@ -178,7 +111,7 @@ impl UpstreamBuilder {
             request_timeout: REQUEST_TIMEOUT,
             try_timeout: None,
             connect_timeout: CONNECT_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
+            idle_timeout: None,
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
             bulkhead: Some(Bulkhead::default()),
             retries: Retries::up_to(0),
@@ -218,9 +151,11 @@ impl UpstreamBuilder {
         self
     }
 
-    /// How long an answer may be silent while it is read, where the door reads it (reqwest); [`IDLE_TIMEOUT`] otherwise.
+    /// How long the connection may be silent, where the door opens it (reqwest): from the sending of the request until the headers of its
+    /// answer have come, however long the vendor works, and from then on between two pieces of the body. The whole of the request's
+    /// time otherwise, so that silence alone ends no call.
     pub fn idle_timeout(mut self, timeout: Duration) -> UpstreamBuilder {
-        self.0.idle_timeout = timeout;
+        self.0.idle_timeout = Some(timeout);
         self
     }
 
@@ -254,31 +189,31 @@ impl UpstreamBuilder {
         self
     }
 
-    /// Checks all settings, and the name against the declared ones if they are known.
+    /// Checks all settings, and the name and its key tags against the declared ones if they are known.
     ///
     /// # Errors
     /// [`Mistakes`], all of them.
     pub fn build(self, client: &Client) -> Result<Upstream, Mistakes> {
-        let keyless = client.breaker::<&str>(&self.0.name, &[]);
-        let all = self.mistakes(keyless.as_ref().err());
-        match keyless {
-            Ok(keyless) if all.is_empty() => Ok(Upstream::new(client.clone(), keyless, self.0)),
-            _ => Err(Mistakes { name: self.0.name, all }),
+        let name = &self.0.name;
+        let unknown = client.names().check(name).err();
+        let all = self.mistakes(unknown.as_ref(), client.names().tags(name).as_deref());
+        match Plan::new(self.0.retries) {
+            Ok(plan) if all.is_empty() => Ok(Upstream::new(client.clone(), self.0, plan)),
+            _ => Err(Mistakes::new(self.0.name, all)),
         }
     }
 
-    fn mistakes(&self, unknown: Option<&UnknownBreaker>) -> Vec<Mistake> {
-        let mut found = Found(Vec::new());
+    /// `declared`: the tags that make the breakers' key, if they are known.
+    fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<&[String]>) -> Vec<Mistake> {
+        let mut found = Found::default();
         if let Some(unknown) = unknown {
-            found.unless(false, "builder", || unknown.to_string());
+            found.push("builder", unknown.to_string());
         }
         let settings = &self.0;
-        let no_class = settings.class.as_deref() == Some("");
-        found.unless(!no_class, "class", || "it is empty; leave it out".to_owned());
-        let own = |tag: &String| tag.is_empty() || OWN_LABELS.contains(&tag.as_str());
-        if let Some(tag) = settings.key_tags.iter().find(|tag| own(tag)) {
-            found.unless(false, "key_tags", || format!("`{tag}` is empty, or a label of these metrics"));
+        if settings.class.as_deref() == Some("") {
+            found.push("class", "it is empty; leave it out".to_owned());
         }
+        found.key_tags(&settings.key_tags, declared);
         found.timeouts(settings);
         if let Some(bulkhead) = settings.bulkhead {
             found.bulkhead(bulkhead);
@@ -287,30 +222,28 @@ impl UpstreamBuilder {
             found.retries(settings.retries);
         }
         if let Some(local) = settings.local {
-            found.local(local);
+            found.local(local, settings.try_timeout.unwrap_or(settings.request_timeout));
         }
-        found.0
+        found.into_all()
     }
 }
 
-/// The mistakes found so far.
-struct Found(Vec<Mistake>);
-
 impl Found {
-    fn unless(&mut self, good: bool, setting: &'static str, told: impl FnOnce() -> String) {
-        if !good {
-            self.0.push(Mistake { setting, told: told() });
+    /// `declared`: the tags that make the breakers' key, if they are known.
+    fn key_tags(&mut self, tags: &[String], declared: Option<&[String]>) {
+        for (at, tag) in tags.iter().enumerate() {
+            if tag.is_empty() || OWN_LABELS.contains(&tag.as_str()) {
+                self.push("key_tags", format!("`{tag}` is empty, or a label of these metrics"));
+            } else if tags.iter().take(at).any(|before| before == tag) {
+                self.push("key_tags", format!("`{tag}` is named twice"));
+            }
         }
-    }
-
-    fn between(&mut self, setting: &'static str, value: Duration, least: Duration, most: Duration) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{value:?} is not between {least:?} and {most:?}"));
-    }
-
-    fn number(&mut self, setting: &'static str, what: &str, value: u32, least: u32, most: u32) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{what}: {value} is not between {least} and {most}"));
+        if let Some(declared) = declared.filter(|declared| !declared.starts_with(tags)) {
+            self.push(
+                "key_tags",
+                format!("{tags:?} are not the first of the tags that make the key, {declared:?}"),
+            );
+        }
     }
 
     fn timeouts(&mut self, settings: &Settings) {
@@ -318,12 +251,14 @@ impl Found {
         let mut one = |setting, value| self.between(setting, value, Duration::from_millis(1), TIMEOUT_MAX);
         one("request_timeout", whole);
         one("connect_timeout", settings.connect_timeout);
-        one("idle_timeout", settings.idle_timeout);
         one("pool_idle_timeout", settings.pool_idle_timeout);
-        if let Some(each) = settings.try_timeout {
-            one("try_timeout", each);
-            self.unless(each <= whole, "try_timeout", || {
-                format!("{each:?} is longer than the whole request's {whole:?}")
+        for (setting, part) in
+            [("idle_timeout", settings.idle_timeout), ("try_timeout", settings.try_timeout)]
+        {
+            let Some(part) = part else { continue };
+            self.between(setting, part, Duration::from_millis(1), TIMEOUT_MAX);
+            self.unless(part <= whole, setting, || {
+                format!("{part:?} is longer than the whole request's {whole:?}")
             });
         }
     }
@@ -341,14 +276,15 @@ impl Found {
         self.number("retries", "up_to", retries.retries_max, 0, RETRIES_MAX);
         self.number("retries", "budget, percent", retries.budget_percent, 0, 100);
         self.number("retries", "budget, free_per_s", retries.free_per_s, 0, FREE_PER_S_MAX);
-        let (first, longest) = (retries.backoff_min, retries.backoff_max);
-        self.unless(first <= longest, "retries", || {
-            format!("backoff: the first wait {first:?} is longer than the longest {longest:?}")
-        });
-        self.between("retries", longest, Duration::from_millis(1), TIMEOUT_MAX);
+        if let Err(invalid) = Plan::new(retries) {
+            let (first, longest) = (retries.backoff_min, retries.backoff_max);
+            self.push("retries", format!("backoff: {first:?} to {longest:?}: {invalid}"));
+        }
+        self.between("retries", retries.backoff_max, Duration::from_millis(1), TIMEOUT_MAX);
     }
 
-    fn local(&mut self, rules: LocalBreaker) {
+    /// `timeout`: what ends a call at the latest.
+    fn local(&mut self, rules: LocalBreaker, timeout: Duration) {
         const SETTING: &str = "local_breaker";
         let most = match rules.window {
             Window::Calls(calls) => {
@@ -369,6 +305,9 @@ impl Found {
         if let Some((longer_than, percent)) = rules.slow {
             self.number(SETTING, "slow_calls, percent", percent, 1, 100);
             self.between(SETTING, longer_than, Duration::from_millis(1), TIMEOUT_MAX);
+            self.unless(longer_than <= timeout, SETTING, || {
+                format!("slow_calls: no call takes longer than {longer_than:?}, since its time ends after {timeout:?}")
+            });
         }
         if let Some(failures) = rules.consecutive_failures {
             self.number(SETTING, "consecutive_failures", failures, 1, u32::MAX);
@@ -387,10 +326,10 @@ mod tests {
 
     #[test]
     fn the_defaults_are_no_mistake_and_all_mistakes_are_told_at_once() {
-        assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None), []);
+        assert_eq!(UpstreamBuilder::new("bank".to_owned()).mistakes(None, None), []);
         let wrong = UpstreamBuilder::new("bank".to_owned())
             .class("")
-            .key_tags(["bank_code", "class"])
+            .key_tags(["bank_code", "class", "", "bank_code"])
             .request_timeout(Duration::from_secs(1))
             .try_timeout(Duration::from_secs(2))
             .connect_timeout(Duration::ZERO)
@@ -403,14 +342,14 @@ mod tests {
             .local_breaker(
                 LocalBreaker::over(Window::Calls(5)).min_calls(6).trials(0).open_for(Duration::ZERO),
             );
-        let mistakes = Mistakes { name: "bank".to_owned(), all: wrong.mistakes(None) };
+        let mistakes = Mistakes::new("bank".to_owned(), wrong.mistakes(None, None));
         let settings: Vec<_> = mistakes.all().iter().map(Mistake::setting).collect();
         let expected = [
             ("class", 1),
-            ("key_tags", 1),
+            ("key_tags", 3),
             ("connect_timeout", 1),
-            ("idle_timeout", 1),
             ("pool_idle_timeout", 1),
+            ("idle_timeout", 2),
             ("try_timeout", 1),
             ("bulkhead", 2),
             ("retries", 3),
@@ -428,13 +367,18 @@ mod tests {
     fn rules_of_a_local_breaker_have_their_bounds() {
         let mistakes = |rules| {
             let builder = UpstreamBuilder::new("bank".to_owned()).local_breaker(rules);
-            builder.mistakes(None).len()
+            builder.mistakes(None, None).len()
         };
         let time = |seconds| LocalBreaker::over(Window::Time(Duration::from_secs(seconds)));
         assert_eq!(mistakes(time(10).failure_percent(50)), 0);
         assert_eq!(mistakes(time(10)), 1, "no rule");
         assert_eq!(mistakes(time(0).failure_percent(0)), 2);
         assert_eq!(mistakes(time(601).slow_calls(Duration::ZERO, 101)), 3);
+        assert_eq!(mistakes(time(10).slow_calls(REQUEST_TIMEOUT, 50)), 0);
+        assert_eq!(mistakes(time(10).slow_calls(REQUEST_TIMEOUT * 2, 50)), 1, "it would never trip");
+        let tried = UpstreamBuilder::new("bank".to_owned()).try_timeout(Duration::from_secs(2));
+        let slow = time(10).slow_calls(Duration::from_secs(3), 50);
+        assert_eq!(tried.local_breaker(slow).mistakes(None, None).len(), 1);
         assert_eq!(mistakes(LocalBreaker::over(Window::Calls(0)).consecutive_failures(0)), 3);
     }
 }

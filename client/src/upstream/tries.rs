@@ -7,21 +7,22 @@
 //! try) is boxed when it comes to that, and does not make every call's future larger.
 
 use super::bulkhead::{Full, Place};
+use super::ends::Ends;
 use super::lane::Lane;
 use super::refusals::{Injected, Overflow, TimedOut, Timeout, Tripped};
 use super::retries::{Retrying, Waits};
-use crate::breaker::Refused;
+use crate::breaker::{Breaker, Refused};
 use crate::call::CallError;
 use crate::calls::{Ended, InFlight};
 use crate::local::{Local, Ticket};
-use crate::outcome::{Classify, Outcome};
+use crate::outcome::Classify;
 use crate::tally::Aside;
 use cutout_core::{Injection, Mark};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::retry::backoff::Backoff;
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span};
 
 /// The tries of one call.
 pub(crate) struct Tries<'a> {
@@ -146,7 +147,7 @@ impl<'a> Tries<'a> {
         let found = Box::pin(room.wait(self.deadline, self.lane.breaker().tally().waiting())).await;
         found.map(Some).map_err(|full| {
             let breaker = self.lane.breaker();
-            breaker.calls().stripe().refuse(Ended::Overflow);
+            breaker.calls().stripe().count_end(Ended::Overflow);
             let waited = match full {
                 Full::AtOnce => None,
                 Full::InVain(waited) => Some(waited),
@@ -158,7 +159,7 @@ impl<'a> Tries<'a> {
 
     fn tripped(&self, retry_after: Duration) -> NotSent {
         let breaker = self.lane.breaker();
-        breaker.calls().stripe().refuse(Ended::Tripped);
+        breaker.calls().stripe().count_end(Ended::Tripped);
         NotSent::Tripped(Tripped { breaker: breaker.id().clone(), retry_after })
     }
 
@@ -203,6 +204,16 @@ pub(super) fn bears_nothing(_: &Mark) -> bool {
     false
 }
 
+/// The span of one try. None that costs anything where nobody looks: a span that is off still tells what it would have said where
+/// another crate has made `tracing` write to `log`.
+fn span(breaker: &Breaker) -> Span {
+    if !tracing::enabled!(Level::DEBUG) {
+        return Span::none();
+    }
+    let class = breaker.class();
+    tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty)
+}
+
 /// One try that may be made.
 pub(crate) struct Try<'a> {
     lane: &'a Lane,
@@ -243,41 +254,40 @@ impl Try<'_> {
         self.deadline.saturating_duration_since(self.began)
     }
 
-    /// Makes the call. Yields its end for the caller, and as it was judged.
-    pub(crate) async fn run<T, E, C>(
+    /// Makes the call, by a door that knows its errors so. Yields its end for the caller, and as it was judged.
+    pub(crate) async fn run<D, T, E, C>(
         self,
         call: impl Future<Output = Result<T, E>>,
         classify: &C,
     ) -> (Result<T, CallError<E>>, Ended)
     where
+        D: Ends<E>,
         C: Classify<Result<T, E>>,
     {
-        let breaker = self.lane.breaker();
-        let class = breaker.class();
-        let span = tracing::debug_span!("cutout_call", breaker = %breaker.id(), class, outcome = tracing::field::Empty);
+        let span = span(self.lane.breaker());
         let began = self.began;
         let (timeout, until) = self.limit();
-        let mut timed = pin!(tokio::time::timeout_at(until, call).instrument(span));
-        let result = timed.as_mut().await;
+        let mut call = pin!(call.instrument(span));
+        let result = if D::KEEPS_TIME && timeout == Timeout::Request {
+            Ok(call.as_mut().await)
+        } else {
+            tokio::time::timeout_at(until, call.as_mut()).await
+        };
         let took = began.elapsed();
         let (result, ended) = match result {
-            Err(_) => {
-                let after = until.duration_since(began);
-                let timed_out = TimedOut { breaker: breaker.id().clone(), timeout, after };
-                (Err(CallError::TimedOut(timed_out)), Ended::Timeout)
-            }
-            Ok(result) => {
-                let ended = match classify.classify(&result) {
-                    Outcome::Success => Ended::Success,
-                    Outcome::Failure => Ended::Failure,
-                };
+            Err(_) => (Err(self.over(timeout, until, took).into()), Ended::Timeout),
+            Ok(Ok(answer)) => {
+                let result = Ok(answer);
+                let ended = classify.classify(&result).into();
                 (result.map_err(CallError::Failed), ended)
             }
+            Ok(Err(error)) => self.failed::<D, _, _, _>(error, until, took, classify),
         };
         // With the time that a fault took, the vendor might have answered. The end of a try's own time is the vendor's.
         let was_cut = self.is_delayed && timeout == Timeout::Request && began + took >= until;
-        let ended = if was_cut && ended != Ended::Success { Ended::Injected } else { ended };
-        timed.span().record("outcome", ended.word());
+        let is_failure = matches!(ended, Ended::Failure | Ended::Timeout);
+        let ended = if was_cut && is_failure { Ended::Injected } else { ended };
+        call.span().record("outcome", ended.word());
         self.end(ended, took);
         (result, ended)
     }
@@ -288,6 +298,41 @@ impl Try<'_> {
             Some(each) if self.began + each < self.deadline => (Timeout::Try, self.began + each),
             _ => (Timeout::Request, self.deadline),
         }
+    }
+
+    /// What becomes of an error: something of this crate, which says what it means by itself, or the call's own.
+    fn failed<D, T, E, C>(
+        &self,
+        error: E,
+        until: Instant,
+        took: Duration,
+        classify: &C,
+    ) -> (Result<T, CallError<E>>, Ended)
+    where
+        D: Ends<E>,
+        C: Classify<Result<T, E>>,
+    {
+        let error = match D::within(error) {
+            Ok(within) if within.is_not_sent() => return (Err(within.widened()), Ended::NotSent),
+            Ok(within) => return (Err(within.widened()), Ended::Timeout),
+            Err(error) => error,
+        };
+        if let Some(limit) = D::timed_out(&error) {
+            return (Err(self.over(limit, until, took).into()), Ended::Timeout);
+        }
+        let result = Err(error);
+        let ended = classify.classify(&result).into();
+        (result.map_err(CallError::Failed), ended)
+    }
+
+    /// What is told of a try that a limit has ended, by `until` at the latest. A door cannot tell silence from the end of the whole time;
+    /// of the two silence ends first.
+    fn over(&self, limit: Timeout, until: Instant, took: Duration) -> TimedOut {
+        let given = until.duration_since(self.began);
+        let idle = self.lane.settings().idle_timeout.filter(|_| limit == Timeout::Request);
+        let timeout =
+            if idle.is_some_and(|idle| idle <= took && took < given) { Timeout::Idle } else { limit };
+        TimedOut { breaker: self.lane.breaker().id().clone(), timeout, after: took.min(given) }
     }
 
     fn end(self, ended: Ended, took: Duration) {
