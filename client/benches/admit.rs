@@ -139,6 +139,7 @@ fn counting() {
         let (one, two, ratio) =
             (middle(|turn| turn.0), middle(|turn| turn.1), middle(|turn| turn.1 / turn.0));
         println!("{name:<36} {one:>8.2} {two:>8.2} {ratio:>8.2}");
+        figure(&format!("counting.{}", dashed(name)), ratio, "times");
     }
 }
 
@@ -264,11 +265,15 @@ fn race(name: &str, title: &str, size: usize, threads: usize, contestants: &[Con
         let ratios = nanos.iter().zip(&taken[0]).map(|(nanos, first)| nanos / first).collect();
         let (nanos, ratio) = (median(nanos.clone()), median(ratios));
         println!("{line:<36} {nanos:>8.2} {ratio:>8.2}");
-        let words: Vec<&str> =
-            line.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        figure(&format!("{name}.{}", words.join("-")), nanos, "ns");
-        figure(&format!("{name}.{}.ratio", words.join("-")), ratio, "times");
+        figure(&format!("{name}.{}", dashed(line)), nanos, "ns");
+        figure(&format!("{name}.{}.ratio", dashed(line)), ratio, "times");
     }
+}
+
+/// A contestant's name as it stands in a figure's.
+fn dashed(line: &str) -> String {
+    let words = line.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
 }
 
 /// How many rounds make a batch.

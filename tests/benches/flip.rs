@@ -3,9 +3,9 @@
 //!
 //! From the moment before `Store::commit` is called: what the service reads and decides before that is not in it. A client
 //! counts as refusing when its listener is told, at which moment `admit()` refuses; that is a task more than the bare
-//! followers have. The fourth kind is bare subscribers of the very commit: what they take is the commit, what Cutout takes more
-//! is its follower. Prints also what forced reconnects do: every connection is cut again and again while flags flip.
-//! Left out: the network, which is loopback here, and other processes: all followers share one runtime on this machine.
+//! followers have. Bare followers are measured twice: of the service's own commit, which is what the ways of following differ by, and of
+//! a single `XADD` or `PUBLISH`, which is what the commit costs more. Prints also what forced reconnects do: every connection is cut again
+//! and again while flags flip. Left out: the network, which is loopback here, and other processes: all share one runtime on this machine.
 
 // A figure that cannot be had ends the bench, and says so.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
@@ -34,14 +34,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// What the bare followers are sent: as long as a flag.
 const PAYLOAD: &str = r#"{"v":1,"epoch":"9f3a6c0d5e1b7a42","rev":17,"state":"open","since_ms":1795223705000,"mode":"enforce","refuse":[],"probe_ppm":10000,"ramp":null,"next":null,"stale_at_ms":null,"on_stale":"half-open","override":null,"would":null}"#;
+/// Where a commit tells its changes.
+const CHANGES: &str = "cutout:{default}:changes";
 /// How long a bare read of the stream waits, milliseconds: as the follower's.
 const BLOCK_MS: usize = 1_000;
 
 const RECONNECTING: usize = 100;
 const RECONNECT_FLIPS: usize = 100;
 
-/// The kinds in the order of the columns.
-const KINDS: [&str; 4] = ["cutout", "XREAD BLOCK", "pub/sub", "commit heard"];
+/// The kinds in the order of the lines, each with its name among the figures. The second and third follow the same commit as the first.
+const KINDS: [(&str, &str); 5] = [
+    ("cutout", ""),
+    ("the commit, XREAD BLOCK", "to_stream"),
+    ("the commit, pub/sub", "to_pubsub"),
+    ("an XADD, XREAD BLOCK", "to_xadd"),
+    ("a PUBLISH, pub/sub", "to_publish"),
+];
 
 fn main() {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(measure());
@@ -49,7 +57,7 @@ fn main() {
 
 async fn measure() {
     println!("from the commit to the last of N, milliseconds; pooled over blocks in turns\n");
-    println!("{:>6} {:<14} {:>8} {:>8} {:>12} {:>12}", "N", "", "p50", "p99", "p50 ratio", "p99 ratio");
+    println!("{:>6} {:<24} {:>8} {:>8} {:>12} {:>12}", "N", "", "p50", "p99", "p50 ratio", "p99 ratio");
     let redis = RedisServer::start();
     let sizes: &[_] = if short() { &SHORT_SIZES } else { &SIZES };
     for &(size, flips, blocks) in sizes {
@@ -59,23 +67,26 @@ async fn measure() {
                 let kind = (place + block) % KINDS.len();
                 taken[kind].extend(match kind {
                     0 => cutout_block(&redis, size, flips).await,
-                    1 => bare_block(&redis, size, flips, Bare::Stream).await,
-                    2 => bare_block(&redis, size, flips, Bare::PubSub).await,
-                    _ => heard_block(&redis, size, flips).await,
+                    1 => commit_block(&redis, size, flips, Bare::Stream).await,
+                    2 => commit_block(&redis, size, flips, Bare::PubSub).await,
+                    3 => bare_block(&redis, size, flips, Bare::Stream).await,
+                    _ => bare_block(&redis, size, flips, Bare::PubSub).await,
                 });
             }
         }
         let [p50, p99] = [50, 99].map(|percent| taken.each_ref().map(|taken| percentile(taken, percent)));
-        for (kind, name) in KINDS.iter().enumerate() {
+        for (kind, (name, _)) in KINDS.iter().enumerate() {
             let (by_p50, by_p99) = (p50[0] / p50[kind], p99[0] / p99[kind]);
             println!(
-                "{size:>6} {name:<14} {:>8.2} {:>8.2} {by_p50:>12.2} {by_p99:>12.2}",
+                "{size:>6} {name:<24} {:>8.2} {:>8.2} {by_p50:>12.2} {by_p99:>12.2}",
                 p50[kind], p99[kind]
             );
         }
         figure(&format!("flip.{size}.p50"), p50[0], "ms");
-        figure(&format!("flip.{size}.to_stream"), p50[0] / p50[1], "times");
-        figure(&format!("flip.{size}.to_pubsub"), p50[0] / p50[2], "times");
+        figure(&format!("flip.{size}.p99"), p99[0], "ms");
+        for (kind, (_, name)) in KINDS.iter().enumerate().skip(1) {
+            figure(&format!("flip.{size}.{name}"), p50[0] / p50[kind], "times");
+        }
     }
     if !short() {
         reconnects().await;
@@ -134,7 +145,7 @@ async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) 
     let mut following = JoinSet::new();
     let followers = (0..size).map(|_| async {
         match kind {
-            Bare::Stream => Follower::Stream(connection(redis).await),
+            Bare::Stream => Follower::Stream(connection(redis).await, "bare"),
             Bare::PubSub => subscriber(redis, "bare").await,
         }
     });
@@ -160,14 +171,20 @@ async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) 
     taken
 }
 
-/// The real commit, heard by bare subscribers of its channel.
-async fn heard_block(redis: &RedisServer, size: usize, flips: usize) -> Vec<f64> {
+/// The service's commit, followed barely.
+async fn commit_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) -> Vec<f64> {
     flush(redis).await;
     let mut flipper = Flipper::new(&redis.url()).await;
     let channel: String = connection(redis).await.hget("cutout:{default}:meta", "channel").await.unwrap();
     let (seen, mut all_seen) = mpsc::unbounded_channel();
     let mut following = JoinSet::new();
-    for follower in join_all((0..size).map(|_| subscriber(redis, &channel))).await {
+    let followers = (0..size).map(|_| async {
+        match kind {
+            Bare::Stream => Follower::Stream(connection(redis).await, CHANGES),
+            Bare::PubSub => subscriber(redis, &channel).await,
+        }
+    });
+    for follower in join_all(followers).await {
         following.spawn(follow(follower, seen.clone()));
     }
     let mut taken = Vec::with_capacity(flips);
@@ -188,18 +205,18 @@ async fn subscriber(redis: &RedisServer, channel: &str) -> Follower {
 }
 
 enum Follower {
-    Stream(MultiplexedConnection),
+    Stream(MultiplexedConnection, &'static str),
     PubSub(redis::aio::PubSub),
 }
 
 async fn follow(follower: Follower, seen: mpsc::UnboundedSender<Instant>) {
     match follower {
-        Follower::Stream(mut connection) => {
+        Follower::Stream(mut connection, stream) => {
             let options = StreamReadOptions::default().block(BLOCK_MS).count(1_000);
             let mut position = "0-0".to_owned();
             loop {
                 let reply: Option<StreamReadReply> =
-                    connection.xread_options(&["bare"], &[&position], &options).await.unwrap();
+                    connection.xread_options(&[stream], &[&position], &options).await.unwrap();
                 for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
                     position = entry.id;
                     if seen.send(Instant::now()).is_err() {

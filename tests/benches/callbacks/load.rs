@@ -46,7 +46,7 @@ impl Kind {
     }
 
     /// The breaker's name, which the monitors bear as a tag too.
-    fn breaker(self) -> &'static str {
+    pub(crate) fn breaker(self) -> &'static str {
         match self {
             Kind::Mix => "mix",
             Kind::Confirmed => "confirmed",

@@ -1,7 +1,7 @@
 //! How many callbacks a second one instance commits over 32 connections, and how long each takes: beside a yardstick that checks the same
 //! signature, parses the same JSON and issues one EVALSHA. Or, with `--million`, whether memory stays flat over 1,000,000 of them.
 //!
-//! `tests/bench callbacks [--million [callbacks]]`. Both are processes of their own, each on a real Redis, and loaded in turns, because neighbours come
+//! `tests/bench callbacks [--short | --million [callbacks]]`. Both are processes of their own, each on a real Redis, and loaded in turns, because neighbours come
 //! and go: a ratio is the median of the ratios within the turns. The sender shares the two cores with them.
 //!
 //! Left out: the network, which is loopback here, and TLS.
@@ -12,6 +12,7 @@
 mod load;
 mod served;
 
+use cutout_tests::figures::{figure, short};
 use load::{Kind, Load, Turn};
 use served::{Contestant, Server};
 use std::process::ExitCode;
@@ -20,8 +21,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Loaded turns of each contestant for each kind of load, after one that warms up.
-const TURNS: u32 = 9;
+/// Loaded turns of each contestant for each kind of load, after one that warms up; and of the short form.
+const TURNS: [u32; 2] = [9, 5];
 /// How many callbacks memory is watched over.
 const CALLBACKS_DEFAULT: u32 = 1_000_000;
 /// How many looks at memory that takes.
@@ -41,15 +42,15 @@ fn main() -> ExitCode {
         [served::SERVE, name, redis] => served::serve(name, redis),
         ["--million"] => memory(CALLBACKS_DEFAULT),
         ["--million", callbacks] => memory(callbacks.parse().expect("--million takes a number")),
-        [] => throughput(),
-        _ => panic!("usage: tests/bench callbacks [--million [callbacks]]"),
+        [] | ["--short"] => throughput(TURNS[usize::from(short())]),
+        _ => panic!("usage: tests/bench callbacks [--short | --million [callbacks]]"),
     }
 }
 
-fn throughput() -> ExitCode {
+fn throughput(turns: u32) -> ExitCode {
     let (service, yardstick) = (Server::start(Contestant::Service), Server::start(Contestant::Yardstick));
     println!(
-        "{} connections, {TURNS} turns of {} callbacks for each line, in turns; ratio: of the yardstick's callbacks a second, median of the turns",
+        "{} connections, {turns} turns of {} callbacks for each line, in turns; ratio: of the yardstick's callbacks a second, median of the turns",
         load::CONNECTIONS,
         load::OF_A_TURN
     );
@@ -60,7 +61,7 @@ fn throughput() -> ExitCode {
     for kind in Kind::ALL {
         let mut load = Load::new(kind);
         let (mut ours, mut its, mut ratios, mut p99s) = (Turn::default(), Turn::default(), vec![], vec![]);
-        for turn in 0..=TURNS {
+        for turn in 0..=turns {
             let requests = load.requests();
             // Each is the first one in every other turn.
             let first = (turn % 2 == 0).then(|| yardstick.send(&requests));
@@ -74,9 +75,15 @@ fn throughput() -> ExitCode {
                 its.add(its_turn);
             }
         }
-        let ratio = format!("{:.2}", median(ratios));
-        ours.print(kind.name(), "service", &ratio);
-        its.print(&format!("    p99: {:.2} times the yardstick's", median(p99s)), "yardstick", "");
+        let (ratio, p99) = (median(ratios), median(p99s));
+        ours.print(kind.name(), "service", &format!("{ratio:.2}"));
+        its.print(&format!("    p99: {p99:.2} times the yardstick's"), "yardstick", "");
+        let told =
+            |what: &str, value, unit| figure(&format!("callbacks.{}.{what}", kind.breaker()), value, unit);
+        told("rate", ours.rate(), "1/s");
+        told("p99", ours.at(0.99), "ms");
+        told("ratio", ratio, "times");
+        told("p99_ratio", p99, "times");
     }
     ExitCode::SUCCESS
 }

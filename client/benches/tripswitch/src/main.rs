@@ -114,6 +114,7 @@ fn race(size: usize, threads: usize, ours: &[Breaker], names: &[String], theirs:
     let (our_ns, their_ns) = (middle(|turn| turn.0), middle(|turn| turn.1));
     let ratio = middle(|turn| turn.1 / turn.0);
     println!("{size:>8} {threads:>8} {our_ns:>12.1} {their_ns:>12.1} {ratio:>8.1}");
+    println!("figure peers.{size}.{threads}.tripswitch {ratio:.2} times");
 }
 
 /// An order that prefetching does not guess.
