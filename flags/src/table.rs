@@ -44,7 +44,10 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct FlagTable {
     life: Option<Life>,
-    flags: HashMap<BreakerId, Known>,
+    flags: HashMap<BreakerId, Digest>,
+    /// Until when those are kept that were seen before data were lost and not again since; on a local clock, milliseconds. Apart, because there are
+    /// hardly ever any.
+    held_until_ms: HashMap<BreakerId, i64>,
     digests: RandomState,
     declared: Option<Arc<Declared>>,
     pause: Option<Pause>,
@@ -70,16 +73,9 @@ enum Standing {
     Lost,
 }
 
-/// What is kept of a flag: enough to see that it is another one. Whoever is told of flags keeps them.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    rev: u64,
-    /// Of all that is published, keyed anew in each process. Two flags of one `rev` differ by a confirmation at most, and that
-    /// these have one digest is as likely as guessing 64 bits.
-    digest: u64,
-    /// Set when data were lost after it was seen: it goes then, unless it is seen again before.
-    held_until_ms: Option<i64>,
-}
+/// What is kept of a flag: enough to see that it is another one, and whoever is told of flags keeps them. A digest of all that is published, its
+/// number too, keyed anew in each process: that two flags of a breaker have one digest is as likely as guessing 64 bits.
+type Digest = u64;
 
 impl FlagTable {
     /// Takes in a snapshot. `now_ms` is any local clock that never goes back. Yields what changed.
@@ -182,16 +178,21 @@ impl FlagTable {
 
     /// Holds what is known. What is held already keeps its time.
     fn hold_all(&mut self, now_ms: i64) {
-        for known in self.flags.values_mut() {
-            known.held_until_ms.get_or_insert(now_ms.saturating_add(LOST_HOLD_MS));
+        for id in self.flags.keys() {
+            if !self.held_until_ms.contains_key(id) {
+                self.held_until_ms.insert(id.clone(), now_ms.saturating_add(LOST_HOLD_MS));
+            }
         }
     }
 
     /// Notes a flag that stands there. Whether it is another than was known.
     fn know(&mut self, id: &BreakerId, published: &Published) -> bool {
-        let (rev, digest) = (published.rev, self.digests.hash_one(published));
-        let before = self.flags.insert(id.clone(), Known { rev, digest, held_until_ms: None });
-        before.is_none_or(|before| (before.rev, before.digest) != (rev, digest))
+        self.held_until_ms.remove(id);
+        let digest = self.digests.hash_one(published);
+        match self.flags.get_mut(id) {
+            Some(known) => std::mem::replace(known, digest) != digest,
+            None => self.flags.insert(id.clone(), digest).is_none(),
+        }
     }
 
     /// Sets the flags that are shown, and drops those that are not, unless they are held.
@@ -211,13 +212,12 @@ impl FlagTable {
         }
         for id in unreadable {
             // It stands there, so it is not absent; what it says is for a newer version than this one.
-            if let Some(known) = self.flags.get_mut(&id) {
-                known.held_until_ms = None;
-            }
+            self.held_until_ms.remove(&id);
             seen.insert(id);
         }
-        let is_gone = |known: &Known| known.held_until_ms.is_none_or(|until_ms| now_ms >= until_ms);
-        let gone = self.flags.extract_if(|id, known| !seen.contains(id) && is_gone(known));
+        let held = &mut self.held_until_ms;
+        held.retain(|_, until_ms| now_ms < *until_ms);
+        let gone = self.flags.extract_if(|id, _| !seen.contains(id) && !held.contains_key(id));
         let mut gone: Vec<BreakerId> = gone.map(|(id, _)| id).collect();
         // In the order of their names, so that the same snapshots tell the same.
         gone.sort_unstable();

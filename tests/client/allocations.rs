@@ -90,7 +90,7 @@ const KEYS: usize = 100_000;
 /// The most that one breaker may take, in bytes asked of the allocator; what the allocator adds is shown by `cargo bench -p cutout`.
 const BYTES_MAX: usize = 150;
 /// The most that one takes that is held and has a flag in the store.
-const BYTES_BOTH_MAX: usize = 200;
+const BYTES_BOTH_MAX: usize = 160;
 
 fn bytes_each(run: impl FnOnce()) -> usize {
     usize::try_from(allocation_counter::measure(run).bytes_current).unwrap() / KEYS
