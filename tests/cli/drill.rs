@@ -161,16 +161,18 @@ async fn only_breakers_that_are_for_drills_take_one_and_nobodys_decision_is_touc
     let world = World::start().await;
     world.drill("bank-charge/0001").is(1, &["422", "drill = true", "ends by itself"]);
     assert_eq!(world.state("bank-charge/0001"), "absent");
-    world.drill("practice").is(1, &["422"]);
+    world.drill("practice").is(1, &["one value for each of [`bank_code`]"]);
 
     let close = ["close", "practice/0001", "--why", "mine", "--until", "1h"];
     world.cutout(&[], &close).is(0, &[]);
     world.drill("practice/0001").is(1, &["somebody forces it", "no drill now"]);
     // Also at the service, should the command not look.
-    let step = |opens: bool| json!({"cutout": "drill", "to": world.callback(), "breaker": "practice/0001", "opens": opens, "for_secs": 60});
-    for opens in [true, false] {
-        let error = world.runtime.invoke(step(opens), TIMEOUT).await.unwrap_err();
-        assert!(error.to_string().contains("409"), "{error}");
+    let step = |breaker: &str, opens: bool| json!({"cutout": "drill", "to": world.callback(), "breaker": breaker, "opens": opens, "for_secs": 60});
+    for (breaker, opens, answer) in
+        [("practice/0001", true, "409"), ("practice/0001", false, "409"), ("practice", true, "422")]
+    {
+        let error = world.runtime.invoke(step(breaker, opens), TIMEOUT).await.unwrap_err();
+        assert!(error.to_string().contains(answer), "{error}");
     }
     world.cutout(&[], &["status", "practice/0001"]).is(0, &["forced closed by ann"]);
 }
