@@ -4,7 +4,7 @@
 A figure is a line `figure NAME VALUE UNIT` in a bench's log. Nothing in the table is typed by hand: machine, versions, date and
 command are asked for here, and what is wanted is judged here. A figure that is missing stands as a dash, and is an error in the end.
 
-Usage: tests/benches/table.py LOGS --load L --secs S [--write]      called by tests/bench
+Usage: tests/benches/table.py LOGS --load L --secs S [--commit C] [--write]      called by tests/bench; C: where LOGS were made, if not here
 """
 
 import argparse
@@ -59,7 +59,7 @@ WANTED = (
     ("The whole path, event to the last of 100 clients, p99", "path.100.sum.p99", "ms", 15, False),
     *(
         (f"`admit()` on a held handle, of one relaxed load; {keys} keys, {threads} thread{'s' * (threads > 1)}", f"admit.held.{keys}.{threads}.admit.ratio", "times", 2, False)
-        for keys in (1, 1_000)
+        for keys in (1, 1_000, 100_000)
         for threads in (1, 2)
     ),
     *(
@@ -85,6 +85,11 @@ WANTED = (
         (f"From the commit to the last of {clients} refusing, of bare {what} of the same commit", f"flip.{clients}.{name}", "times", limit, False)
         for clients in (1, 100)
         for what, name, limit in (("`XREAD BLOCK` followers", "to_stream", 1.3), ("pub/sub followers", "to_pubsub", 2.5))
+    ),
+    *(
+        (f"The same, of bare {what}", f"flip.{clients}.{name}", "times", limit, False)
+        for clients in (1, 100)
+        for what, name, limit in ((f"followers of one `XADD`; {clients} client{'s' * (clients > 1)}", "to_xadd", 1.3), (f"subscribers of one `PUBLISH`; {clients} client{'s' * (clients > 1)}", "to_publish", 2.5))
     ),
     *(
         (f"Callbacks a second, of the yardstick's; {what}", f"callbacks.{name}.ratio", "times", 0.75, True)
@@ -162,11 +167,12 @@ def machine():
     )
 
 
-def versions():
+def versions(commit):
     rust = asked("rustc", "--version").split()[1]
     redis = re.search(r"v=(\S+)", asked("redis-server", "--version"))[1]
     changed = " with changes" if asked("git", "status", "--porcelain", "--untracked-files=no") else ""
-    return f"Cutout at {asked('git', 'rev-parse', '--short=10', 'HEAD')}{changed}, Rust {rust}, Redis {redis}"
+    at = commit or f"{asked('git', 'rev-parse', '--short=10', 'HEAD')}{changed}"
+    return f"Cutout at {at}, Rust {rust}, Redis {redis}"
 
 
 def path_rows(figures):
@@ -232,9 +238,9 @@ def plots(figures):
     yield "redis.svg", plot.chart("What Redis works for an event", "clients", "µs of processor", [("an event", by_clients("redis_event"))])
 
 
-def table(figures, load, secs):
+def table(figures, load, secs, commit):
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    yield f"Made by `tests/bench --write` on {date} in {secs / 60:.0f} minutes: {machine()}; {versions()}; release build; load of the machine before the first bench {load}. The short forms; everything on loopback."
+    yield f"Made by `tests/bench --write` on {date} in {secs / 60:.0f} minutes: {machine()}; {versions(commit)}; release build; load of the machine before the first bench {load}. The short forms; everything on loopback."
     yield ""
     yield "From a notification of SNS to the last of N clients refusing, milliseconds (`tests/bench path`): the function is warm, Datadog answers at once, Redis has an append-only file (`everysec`)."
     yield ""
@@ -266,10 +272,11 @@ def main():
     parser.add_argument("logs", type=Path)
     parser.add_argument("--load", required=True)
     parser.add_argument("--secs", type=int, required=True)
+    parser.add_argument("--commit")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     figures = Figures(arguments.logs)
-    text = "\n".join(table(figures, arguments.load, arguments.secs))
+    text = "\n".join(table(figures, arguments.load, arguments.secs, arguments.commit))
     print(text)
     if arguments.write:
         PLOTS.mkdir(exist_ok=True)
