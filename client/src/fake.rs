@@ -283,7 +283,7 @@ impl FakeClient {
     /// It answers again.
     pub fn regain_store(&self) {
         self.memory.clock().contact_for_good();
-        self.memory.regained_contact(Some(Arc::new(self.declared.clone())));
+        self.memory.regained_contact(Some(&Arc::new(self.declared.clone())));
     }
 
     /// Hands to the recorder of metrics what was counted, as a client does once a second: a fake runs no tasks, so that without this counts come when the last clone is

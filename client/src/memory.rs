@@ -277,7 +277,7 @@ impl Memory {
         self.losses.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn regained_contact(&self, declared: Option<Arc<Declared>>) {
+    pub(crate) fn regained_contact(&self, declared: Option<&Arc<Declared>>) {
         self.connected.store(true, Ordering::Relaxed);
         if self.names.learn(declared) {
             self.cells().names.iter().for_each(|(name, named)| named.board.keyed_by(self.names.tags(name)));
@@ -333,7 +333,7 @@ impl Sink for Memory {
             metrics::counter!("cutout_client_store_losses_total").increment(at.losses - losses);
         }
         self.look_at_staleness();
-        self.regained_contact(at.declared.clone());
+        self.regained_contact(at.declared.as_ref());
     }
 
     fn failed(&self, error: &StoreError) {

@@ -105,10 +105,17 @@ impl Names {
     }
 
     /// Whether that is news.
-    pub(crate) fn learn(&self, declared: Option<Arc<Declared>>) -> bool {
-        let is_news = *self.declared.load() != declared;
-        self.declared.store(declared);
-        is_news
+    pub(crate) fn learn(&self, declared: Option<&Arc<Declared>>) -> bool {
+        let known = self.declared.load();
+        // The follower hands the same one over and over: comparing two that differ in nothing costs more than all else of a message.
+        let is_same = match (known.as_ref(), declared) {
+            (Some(known), Some(declared)) => Arc::ptr_eq(known, declared) || known == declared,
+            (known, declared) => known.is_none() && declared.is_none(),
+        };
+        if !is_same {
+            self.declared.store(declared.cloned());
+        }
+        !is_same
     }
 
     /// Ends the start: which of the names that the program uses are not declared. If the declared ones are not known yet,

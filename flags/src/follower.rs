@@ -45,7 +45,7 @@ pub trait Sink: Send + Sync {
 }
 
 /// What is known since the store's last good answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Synced {
     /// When that was, Unix milliseconds of the local clock.
     pub local_ms: i64,
@@ -93,7 +93,8 @@ pub struct Follower {
     store: Arc<dyn Store>,
     sink: Arc<dyn Sink>,
     table: FlagTable,
-    offset_ms: i64,
+    /// What the last snapshot showed; changes alone move none of it but the time.
+    synced: Synced,
     /// Errors since the last good read of the stream.
     failures: u32,
     clock: LocalClock,
@@ -120,8 +121,8 @@ impl Follower {
     /// The same by a clock of one's own.
     #[must_use]
     pub fn with_clock(store: Arc<dyn Store>, sink: Arc<dyn Sink>, clock: LocalClock) -> Follower {
-        let (table, started) = (FlagTable::default(), Instant::now());
-        Follower { store, sink, table, offset_ms: 0, failures: 0, clock, started }
+        let (table, synced, started) = (FlagTable::default(), Synced::default(), Instant::now());
+        Follower { store, sink, table, synced, failures: 0, clock, started }
     }
 
     /// Follows for ever.
@@ -149,16 +150,23 @@ impl Follower {
         let snapshot = self.store.snapshot().await?;
         // The store looked at its clock somewhere between question and answer: take the middle.
         let one_way_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
-        self.offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(one_way_ms));
+        let offset_ms = snapshot.now_ms.saturating_sub(self.clock.now_ms().saturating_sub(one_way_ms));
         let position = snapshot.position.clone();
-        let losses = self.table.losses();
         let updates = self.table.snapshot(snapshot, self.now_ms());
-        if self.table.losses() > losses {
+        if self.table.losses() > self.synced.losses {
             tracing::warn!(
                 "the store of flags lost its data: flags stay as they were last known, for two minutes at most"
             );
             metrics::counter!(LOSSES_METRIC).increment(1);
         }
+        self.synced = Synced {
+            local_ms: self.synced.local_ms,
+            offset_ms,
+            declared: self.table.declared().cloned(),
+            losses: self.table.losses(),
+            epoch: self.table.epoch().cloned(),
+            pause: self.table.pause().cloned(),
+        };
         self.tell(&updates);
         Ok(position)
     }
@@ -200,18 +208,12 @@ impl Follower {
         (updates, false)
     }
 
-    fn tell(&self, updates: &[Update]) {
+    fn tell(&mut self, updates: &[Update]) {
         if !updates.is_empty() {
             self.sink.update(updates);
         }
-        self.sink.synced(&Synced {
-            local_ms: self.clock.now_ms(),
-            offset_ms: self.offset_ms,
-            declared: self.table.declared().cloned(),
-            losses: self.table.losses(),
-            epoch: self.table.epoch().cloned(),
-            pause: self.table.pause().cloned(),
-        });
+        self.synced.local_ms = self.clock.now_ms();
+        self.sink.synced(&self.synced);
     }
 
     fn tell_failed(&self, error: &StoreError) {

@@ -315,7 +315,7 @@ impl Store for RedisStore {
     async fn tail(&self, position: &mut Position, wait: Duration) -> Result<Vec<Change>, StoreError> {
         match self.channel.subscription(&self.shared, position).await {
             Some(subscription) => self.hear(subscription, position, wait).await,
-            None => self.read_changes(position, Some(wait)).await,
+            None => Box::pin(self.read_changes(position, Some(wait))).await,
         }
     }
 

@@ -19,6 +19,8 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -107,7 +109,7 @@ async fn clients(redis: &RedisServer, size: usize) -> Vec<(Client, Breaker)> {
 async fn cutout_block(redis: &RedisServer, size: usize, flips: usize) -> Vec<f64> {
     flush(redis).await;
     let mut flipper = Flipper::new(&redis.url()).await;
-    let (seen, mut all_seen) = mpsc::unbounded_channel();
+    let (seen, mut last_seen) = Seen::by(size);
     let mut listening = JoinSet::new();
     let clients = clients(redis, size).await;
     for (client, bank) in &clients {
@@ -115,7 +117,7 @@ async fn cutout_block(redis: &RedisServer, size: usize, flips: usize) -> Vec<f64
         listening.spawn(async move {
             while let Some(Ok(told)) = transitions.next().await {
                 assert_eq!(bank.admit().is_err(), told.to == State::Open);
-                seen.send(Instant::now()).unwrap();
+                seen.note();
             }
         });
     }
@@ -124,7 +126,7 @@ async fn cutout_block(redis: &RedisServer, size: usize, flips: usize) -> Vec<f64
         sleep(PAUSE).await;
         let started = Instant::now();
         assert!(flipper.try_set(to(flip)).await.unwrap());
-        taken.push(last_of(&mut all_seen, size, started).await);
+        taken.push(until(&mut last_seen, started).await);
     }
     taken
 }
@@ -141,7 +143,7 @@ enum Bare {
 
 async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) -> Vec<f64> {
     flush(redis).await;
-    let (seen, mut all_seen) = mpsc::unbounded_channel();
+    let (seen, mut last_seen) = Seen::by(size);
     let mut following = JoinSet::new();
     let followers = (0..size).map(|_| async {
         match kind {
@@ -166,7 +168,7 @@ async fn bare_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare) 
                 let _: usize = writer.publish("bare", PAYLOAD).await.unwrap();
             }
         }
-        taken.push(last_of(&mut all_seen, size, started).await);
+        taken.push(until(&mut last_seen, started).await);
     }
     taken
 }
@@ -176,7 +178,7 @@ async fn commit_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare
     flush(redis).await;
     let mut flipper = Flipper::new(&redis.url()).await;
     let channel: String = connection(redis).await.hget("cutout:{default}:meta", "channel").await.unwrap();
-    let (seen, mut all_seen) = mpsc::unbounded_channel();
+    let (seen, mut last_seen) = Seen::by(size);
     let mut following = JoinSet::new();
     let followers = (0..size).map(|_| async {
         match kind {
@@ -192,7 +194,7 @@ async fn commit_block(redis: &RedisServer, size: usize, flips: usize, kind: Bare
         sleep(PAUSE).await;
         let started = Instant::now();
         assert!(flipper.try_set(to(flip)).await.unwrap());
-        taken.push(last_of(&mut all_seen, size, started).await);
+        taken.push(until(&mut last_seen, started).await);
     }
     taken
 }
@@ -209,7 +211,7 @@ enum Follower {
     PubSub(redis::aio::PubSub),
 }
 
-async fn follow(follower: Follower, seen: mpsc::UnboundedSender<Instant>) {
+async fn follow(follower: Follower, seen: Seen) {
     match follower {
         Follower::Stream(mut connection, stream) => {
             let options = StreamReadOptions::default().block(BLOCK_MS).count(1_000);
@@ -219,29 +221,47 @@ async fn follow(follower: Follower, seen: mpsc::UnboundedSender<Instant>) {
                     connection.xread_options(&[stream], &[&position], &options).await.unwrap();
                 for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
                     position = entry.id;
-                    if seen.send(Instant::now()).is_err() {
-                        return;
-                    }
+                    seen.note();
                 }
             }
         }
         Follower::PubSub(pubsub) => {
             let mut messages = pubsub.into_on_message();
             while messages.next().await.is_some() {
-                if seen.send(Instant::now()).is_err() {
-                    return;
-                }
+                seen.note();
             }
         }
     }
 }
 
-/// How long it took until the last had it, milliseconds.
-async fn last_of(seen: &mut mpsc::UnboundedReceiver<Instant>, size: usize, started: Instant) -> f64 {
-    let mut last = started;
-    for _ in 0..size {
-        last = timeout(LOST_AFTER, seen.recv()).await.expect("a flip is lost").unwrap().max(last);
+/// Who has seen a flip. Only the last of them tells it: a message of each would wake the measuring thread a thousand times a flip.
+#[derive(Clone)]
+struct Seen {
+    left: Arc<AtomicUsize>,
+    size: usize,
+    last: mpsc::UnboundedSender<Instant>,
+}
+
+impl Seen {
+    /// What `size` followers share, and where the moment arrives at which the last of them had a flip.
+    fn by(size: usize) -> (Seen, mpsc::UnboundedReceiver<Instant>) {
+        let (last, last_seen) = mpsc::unbounded_channel();
+        (Seen { left: Arc::new(AtomicUsize::new(size)), size, last }, last_seen)
     }
+
+    fn note(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Before the next flip, which waits for this.
+            self.left.store(self.size, Ordering::Release);
+            // An error: the block has ended.
+            let _ = self.last.send(Instant::now());
+        }
+    }
+}
+
+/// How long it took until the last had it, milliseconds.
+async fn until(last_seen: &mut mpsc::UnboundedReceiver<Instant>, started: Instant) -> f64 {
+    let last = timeout(LOST_AFTER, last_seen.recv()).await.expect("a flip is lost").unwrap();
     (last - started).as_secs_f64() * 1e3
 }
 

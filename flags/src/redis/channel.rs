@@ -10,20 +10,25 @@ use super::connection::Shared;
 use super::forms::{Place, message_of, parse_change, parse_message, place};
 use super::route::{CONNECT_TIMEOUT_MS, Connection, Route, subscribe, within};
 use crate::store::{CHANGES_PER_READ_MAX, Change, Position};
+use futures_util::future::{Either, select};
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::PubSubStream;
 use redis::streams::StreamId;
 use redis::{Msg, RedisError};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long the stream alone is read after a subscription broke; drawn each time, so that a fleet does not subscribe at once.
 const BROKEN_REST_MS: std::ops::Range<u64> = 1_000..5_000;
 /// The same after one that was refused, or brought less or more than the stream: neither passes soon.
 const USELESS_REST_MS: u64 = 600_000;
+/// How long messages alone are waited for until the stream is looked at; drawn each time, so that readers who hear the same do not all ask
+/// at the same moment.
+const LOOK_EVERY_MS: std::ops::Range<u64> = 750..1_000;
 /// How much later than the stream a channel may bring a change.
 const LATE_MAX_MS: u64 = 500;
 
@@ -33,7 +38,8 @@ pub(super) struct Channel {
     /// Where writers publish, as the scope's meta says; none: nowhere.
     name: Mutex<Option<Arc<str>>>,
     /// At most as many as ever read at the same time.
-    idle: Mutex<Vec<Subscription>>,
+    #[allow(clippy::vec_box, reason = "each is taken and given back for every message")]
+    idle: Mutex<Vec<Box<Subscription>>>,
     rest_until: Mutex<Option<Instant>>,
 }
 
@@ -45,9 +51,12 @@ pub(super) struct Subscription {
     beside: Connection,
     /// Up to where its reader has everything; none: not known, so the stream has to be read first.
     at: Option<Position>,
-    /// When the stream was read last, and up to where.
+    /// When the stream was read last, until when that is enough, and up to where it was.
     read_at: Instant,
+    look_every: Duration,
     read_to: Position,
+    /// Set for each message anew, it would cost as much as the message.
+    timer: Pin<Box<Sleep>>,
     /// What was taken since; the stream has to have it too.
     heard: Vec<Message>,
     digests: RandomState,
@@ -87,13 +96,18 @@ impl Channel {
     }
 
     /// A subscription for a reader at `position`; none: read the stream.
-    pub(super) async fn subscription(&self, shared: &Shared, position: &Position) -> Option<Subscription> {
+    pub(super) async fn subscription(
+        &self,
+        shared: &Shared,
+        position: &Position,
+    ) -> Option<Box<Subscription>> {
         let name = lock(&self.name).clone().filter(|_| !self.rests())?;
         if let Some(idle) = self.take_idle(&name, position) {
             return Some(idle);
         }
-        match self.open(shared, name, position).await {
-            Ok(subscription) => Some(subscription),
+        // Apart: what opening takes is not to lie in the future of each wait.
+        match Box::pin(self.open(shared, name, position)).await {
+            Ok(subscription) => Some(Box::new(subscription)),
             Err(error) => {
                 let refused = error.clone().into_server_errors().is_some();
                 self.rest(if refused { USELESS_REST_MS } else { fastrand::u64(BROKEN_REST_MS) });
@@ -104,7 +118,7 @@ impl Channel {
     }
 
     /// Gives one back for the next read.
-    pub(super) fn keep(&self, subscription: Subscription) {
+    pub(super) fn keep(&self, subscription: Box<Subscription>) {
         lock(&self.idle).push(subscription);
     }
 
@@ -140,13 +154,26 @@ impl Channel {
     ) -> Result<Subscription, RedisError> {
         let beside = shared.current().await?;
         let messages = within(CONNECT_TIMEOUT_MS, subscribe(&beside, &to)).await?;
-        let (read_at, read_to) = (Instant::now(), position.clone());
+        let (now, read_to) = (Instant::now(), position.clone());
         let (heard, digests) = (Vec::new(), RandomState::new());
-        Ok(Subscription { messages, to, beside, at: None, read_at, read_to, heard, digests, owed: None })
+        let (read_at, look_every, timer) = (now, look_every(), Box::pin(sleep_until(now)));
+        Ok(Subscription {
+            messages,
+            to,
+            beside,
+            at: None,
+            read_at,
+            look_every,
+            read_to,
+            timer,
+            heard,
+            digests,
+            owed: None,
+        })
     }
 
     /// One that is current: that of the reader at this position, or any.
-    fn take_idle(&self, name: &str, position: &Position) -> Option<Subscription> {
+    fn take_idle(&self, name: &str, position: &Position) -> Option<Box<Subscription>> {
         let mut idle = lock(&self.idle);
         idle.retain(|idle| *idle.to == *name && self.route.is_current(&idle.beside));
         let own = idle.iter().position(|subscription| subscription.at.as_ref() == Some(position));
@@ -215,7 +242,8 @@ impl Subscription {
         if end > known {
             *position = read_to.clone();
         }
-        (self.at, self.read_to, self.read_at) = (Some(position.clone()), read_to, Instant::now());
+        (self.at, self.read_to) = (Some(position.clone()), read_to);
+        (self.read_at, self.look_every) = (Instant::now(), look_every());
         Ok(lacking.into_iter().filter_map(parse_change).collect())
     }
 
@@ -224,15 +252,18 @@ impl Subscription {
         self.owed.is_some_and(|(_, since)| since.elapsed() > Duration::from_millis(LATE_MAX_MS))
     }
 
-    /// Waits for changes after `position` until the stream has to be read again, `wait` after it was last.
+    /// Waits for changes after `position` until the stream has to be read again, at most `wait` after it was last.
     pub(super) async fn wait(&mut self, position: &mut Position, wait: Duration) -> Heard {
-        let until = self.read_at + wait;
+        let until = self.read_at + wait.min(self.look_every);
+        if self.timer.deadline() != until {
+            self.timer.as_mut().reset(until);
+        }
         let mut changes = Vec::new();
         while changes.is_empty() && self.heard.len() < CHANGES_PER_READ_MAX {
-            match timeout_at(until, self.messages.next()).await {
-                Ok(Some(message)) => self.take(&message, position, &mut changes),
-                Ok(None) => return Heard::Ended,
-                Err(_) => return Heard::Nothing,
+            match select(self.messages.next(), self.timer.as_mut()).await {
+                Either::Left((Some(message), _)) => self.take(&message, position, &mut changes),
+                Either::Left((None, _)) => return Heard::Ended,
+                Either::Right(_) => return Heard::Nothing,
             }
         }
         // What else is there already.
@@ -260,6 +291,10 @@ impl Subscription {
             changes.extend(change);
         }
     }
+}
+
+fn look_every() -> Duration {
+    Duration::from_millis(fastrand::u64(LOOK_EVERY_MS))
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -52,7 +52,7 @@ impl RedisStore {
     /// Waits for changes in the channel, and looks what the stream has before and after.
     pub(super) async fn hear(
         &self,
-        mut subscription: Subscription,
+        mut subscription: Box<Subscription>,
         position: &mut Position,
         wait: Duration,
     ) -> Result<Vec<Change>, StoreError> {
@@ -69,12 +69,13 @@ impl RedisStore {
                         self.channel.broke();
                         // What was heard and not compared is read once more.
                         *position = subscription.read_from(position);
-                        return self.read_changes(position, None).await;
+                        return Box::pin(self.read_changes(position, None)).await;
                     }
                     Heard::Nothing => {}
                 }
             }
-            let changes = self.look(&mut subscription, position).await?;
+            // Apart, as all that is not the wait for a message: its future is made anew for each.
+            let changes = Box::pin(self.look(&mut subscription, position)).await?;
             if subscription.is_overdue() {
                 self.channel.is_useless();
                 return Ok(changes);
