@@ -126,7 +126,11 @@ mod tests {
             assert_eq!(Variable { default, ..VARIABLE }.default_value(), None);
         }
         assert_eq!(names(&[VARIABLE, Variable { name: "B", ..VARIABLE }]), ["A", "B"]);
-        let metric = Metric { name: "m", kind: Kind::Gauge, labels: "`l`", what: "now" };
-        assert_eq!(metric.to_string(), "| `m` | gauge | `l` | now |\n");
+        for (kind, word) in
+            [(Kind::Counter, "counter"), (Kind::Gauge, "gauge"), (Kind::Histogram, "histogram")]
+        {
+            let metric = Metric { name: "m", kind, labels: "`l`", what: "now" };
+            assert_eq!(metric.to_string(), format!("| `m` | {word} | `l` | now |\n"));
+        }
     }
 }

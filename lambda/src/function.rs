@@ -18,7 +18,7 @@ pub use reread::{REREAD_AGE_LIMIT_SECS, REREAD_MARGIN, REREADS_MAX};
 
 use crate::callbacks::Callbacks;
 use crate::datadog::{Datadog, ReadError, bears};
-use crate::guard::{CallbackUrl, Guard, URL_LEN_MAX};
+use crate::guard::{CallbackUrl, Guard};
 use crate::notification::{Notification, Record, Unreadable, records};
 use crate::secrets::{Extension, SecretSetting};
 use crate::settings::{SIGNING_SECRETS, Settings, SigningSecrets};
@@ -123,8 +123,8 @@ impl Function {
             report => {
                 let report = report.map_err(|error| failures.note(FailureCause::Read(error))).ok();
                 self.note_unmanaged(monitor_id, report.as_ref());
-                let callback = fitting(callback(monitor_id, notification, report, event), &mut failures);
-                self.deliver(&urls, &callback, deadline, &mut failures).await;
+                let mut callback = callback(monitor_id, notification, report, event);
+                self.deliver(&urls, &mut callback, deadline, &mut failures).await;
                 self.read_again(&urls, callback, deadline, &mut failures).await;
             }
         }
@@ -185,10 +185,11 @@ impl Function {
         }
     }
 
+    /// Sends a callback to each of the URLs. Report and event are taken out of it where they exceed what a service reads.
     async fn deliver(
         &self,
         urls: &[CallbackUrl],
-        callback: &Callback,
+        callback: &mut Callback,
         deadline: Instant,
         failures: &mut Failures,
     ) {
@@ -196,10 +197,11 @@ impl Function {
             Ok(known) => known.value,
             Err(error) => return failures.note(FailureCause::Signing(error)),
         };
+        let bodies: Vec<_> = urls.iter().map(|url| addressed(callback, url, failures)).collect();
         let signing = &signing;
-        let deliveries = urls.iter().map(|url| async move {
+        let deliveries = urls.iter().zip(bodies).map(|(url, body)| async move {
             let started = Instant::now();
-            self.deliver_to(url, callback, signing, deadline).await.map(|()| started.elapsed())
+            self.post(url, &body?, signing, deadline).await.map(|()| started.elapsed())
         });
         for (url, delivered) in urls.iter().zip(join_all(deliveries).await) {
             match delivered {
@@ -207,17 +209,6 @@ impl Function {
                 Err(cause) => failures.note_at(Some(url.host().to_owned()), cause),
             }
         }
-    }
-
-    async fn deliver_to(
-        &self,
-        url: &CallbackUrl,
-        callback: &Callback,
-        signing: &SigningSecrets,
-        deadline: Instant,
-    ) -> Result<(), FailureCause> {
-        let body = encode(&Callback { to: url.as_str().to_owned(), ..callback.clone() })?;
-        self.post(url, &body, signing, deadline).await
     }
 
     /// Signs a body for the host of a URL, and posts it there.
@@ -256,20 +247,21 @@ fn callback(
     }
 }
 
-/// The callback, without report and event where they would exceed what a service reads.
-fn fitting(callback: Callback, failures: &mut Failures) -> Callback {
-    // No other part of a body depends on the URL, which holds nothing that JSON escapes.
-    match encode(&callback).map(|body| body.len() + URL_LEN_MAX) {
-        Ok(bytes) if bytes <= CALLBACK_BYTES_MAX => callback,
-        Ok(bytes) => {
-            failures.note(FailureCause::ReportTooLarge { bytes });
-            Callback { report: None, event: None, ..callback }
-        }
-        Err(cause) => {
-            failures.note(cause);
-            callback
-        }
+/// The body for one URL, encoded once: without report and event where it would exceed what a service reads, which is noted.
+fn addressed(
+    callback: &mut Callback,
+    url: &CallbackUrl,
+    failures: &mut Failures,
+) -> Result<Vec<u8>, FailureCause> {
+    url.as_str().clone_into(&mut callback.to);
+    let body = encode(callback)?;
+    let is_least = callback.report.is_none() && callback.event.is_none();
+    if body.len() <= CALLBACK_BYTES_MAX || is_least {
+        return Ok(body);
     }
+    failures.note(FailureCause::ReportTooLarge { bytes: body.len() });
+    (callback.report, callback.event) = (None, None);
+    encode(callback)
 }
 
 fn encode(message: &impl Serialize) -> Result<Vec<u8>, FailureCause> {

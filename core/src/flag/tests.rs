@@ -204,6 +204,9 @@ fn states_are_told_by_their_published_words() {
     for state in [State::Closed, State::Open, State::HalfOpen] {
         assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
     }
+    for mode in [Mode::Enforce, Mode::Watch] {
+        assert_eq!(serde_json::to_value(mode).unwrap(), mode.to_string());
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! report is delivered, the function looks again a few times and sends the report that agrees. It costs only time of the
 //! invocation, and only where they differ; what is not seen so the scheduled run brings.
 
-use super::{Failures, Function, fitting, read_until};
+use super::{Failures, Function, read_until};
 use crate::guard::CallbackUrl;
 use cutout_core::Chain;
 use cutout_core::report::{Callback, Report};
@@ -42,8 +42,7 @@ impl Function {
             let Some(report) = self.report_again(callback.monitor_id, nth, deadline).await else { continue };
             callback = Callback { report: Some(report), event: None, ..callback };
             if callback.shows_what_was_told() {
-                let callback = fitting(callback, failures);
-                return self.deliver(urls, &callback, deadline, failures).await;
+                return self.deliver(urls, &mut callback, deadline, failures).await;
             }
         }
     }
