@@ -13,17 +13,19 @@ for i, wanted in ipairs({'hash', 'hash', 'stream', 'hash', 'hash', 'hash', 'stre
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found .. ' and not a ' .. wanted)
     end
 end
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] or (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then
+local epoch, revision, last_rev, channel = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'revision', 'rev', 'channel'))
+if epoch ~= ARGV[1] or (revision or '0') ~= ARGV[2] then
     return false
 end
-redis.call('HINCRBY', KEYS[1], 'rev', 0)
+-- What HINCRBY adds to, whatever this script adds.
+if last_rev and not (#last_rev <= 18 and string.match(last_rev, '^%d+$')) then
+    return redis.error_reply('WRONGTYPE rev of ' .. KEYS[1] .. ' is no whole number')
+end
 
 -- The number of the flag that stands there, for a refresh.
 local function standing_rev(breaker)
     return string.match(redis.call('HGET', KEYS[2], breaker) or '', '"rev":(%d+)')
 end
-
-local channel = redis.call('HGET', KEYS[1], 'channel')
 
 -- Tells a change to those who are subscribed. A writer without rights on the channel leaves it to the stream, and says so. The
 -- epoch is in the name because all databases of a server share its channels.
