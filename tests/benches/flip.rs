@@ -305,7 +305,7 @@ async fn reconnects() {
             while bank.admit().is_err() != (to(flip) == State::Open) && Instant::now() < deadline {
                 sleep(Duration::from_millis(1)).await;
             }
-            lost += usize::from(bank.admit().is_err() != (to(flip) == State::Open));
+            lost += u32::from(bank.admit().is_err() != (to(flip) == State::Open));
         }
         taken.push(started.elapsed().as_secs_f64() * 1e3);
     }
@@ -315,6 +315,7 @@ async fn reconnects() {
         percentile(&taken, 50),
         percentile(&taken, 99)
     );
+    figure("flip.lost", f64::from(lost), "flips");
 }
 
 /// A few milliseconds, so that cuts meet every phase of a flip.

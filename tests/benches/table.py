@@ -31,6 +31,9 @@ HOPS = (
 RUNS = (("1", "1"), ("100", "100"), ("100, callback by TLS", "100.tls"), ("1,000", "1000"))
 BREAKERS = (10, 100, 1_000, 10_000, 100_000)
 CLIENTS = (1, 10, 100, 1_000)
+CLIENTS_OF_FLIPS = (1, 100, 1_000)
+# Whose output stands below the tables as it was printed.
+PRINTED = ("admit", "peers", "flip", "commit", "stack", "callbacks", "reconcile", "page")
 # What stands in the table of single figures: a text with the figures' names in braces.
 ROWS = (
     ("Asking a held handle, 1,000 keys, 1 thread", "{admit.held.1000.1.admit} ns; one relaxed load behind an `Arc` takes {admit.held.1000.1.one-relaxed-load-behind-an-Arc} ns", "admit"),
@@ -83,14 +86,15 @@ WANTED = (
     (f"{STACK}, one at a time on the runtime of `#[tokio::main]`", "stack.one_at_a_time.cost", "%", 5, False),
     *(
         (f"From the commit to the last of {clients} refusing, of bare {what} of the same commit", f"flip.{clients}.{name}", "times", limit, False)
-        for clients in (1, 100)
+        for clients in CLIENTS_OF_FLIPS
         for what, name, limit in (("`XREAD BLOCK` followers", "to_stream", 1.3), ("pub/sub followers", "to_pubsub", 2.5))
     ),
     *(
         (f"The same, of bare {what}", f"flip.{clients}.{name}", "times", limit, False)
-        for clients in (1, 100)
+        for clients in CLIENTS_OF_FLIPS
         for what, name, limit in ((f"followers of one `XADD`; {clients} client{'s' * (clients > 1)}", "to_xadd", 1.3), (f"subscribers of one `PUBLISH`; {clients} client{'s' * (clients > 1)}", "to_publish", 2.5))
     ),
+    ("Flips lost while every connection was cut again and again", "flip.lost", "flips", 0, False),
     *(
         (f"Callbacks a second, of the yardstick's; {what}", f"callbacks.{name}.ratio", "times", 0.75, True)
         for what, name in (("mix", "mix"), ("confirmed, 1 group", "confirmed"), ("confirmed, 20 groups", "large"), ("changed", "changed"), ("changed, all of one monitor", "hot"))
@@ -110,13 +114,13 @@ class Figures:
 
     def __init__(self, logs):
         self.all, self.missing = {}, []
-        callbacks = logs / "callbacks.log"
-        lines = callbacks.read_text(encoding="utf-8").splitlines() if callbacks.exists() else []
-        self.callbacks = "\n".join(line for line in lines if not line.startswith("figure ")).strip()
+        self.printed = {}
         for log in sorted(logs.glob("*.log")):
-            for line in log.read_text(encoding="utf-8").splitlines():
+            lines = log.read_text(encoding="utf-8").splitlines()
+            for line in lines:
                 if match := re.fullmatch(r"figure (\S+) (\S+) (.+)", line):
                     self.all[match[1]] = (float(match[2]), match[3])
+            self.printed[log.stem] = "\n".join(line.rstrip() for line in lines if not line.startswith("figure ")).strip()
 
         for keys in (1, 1_000, 100_000):
             for threads in (1, 2):
@@ -240,7 +244,7 @@ def plots(figures):
 
 def table(figures, load, secs, commit):
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    yield f"Made by `tests/bench --write` on {date} in {secs / 60:.0f} minutes: {machine()}; {versions(commit)}; release build; load of the machine before the first bench {load}. The short forms; everything on loopback."
+    yield f"Made by `tests/bench --write` on {date} in {secs / 60:.0f} minutes: {machine()}; {versions(commit)}; release build; load of the machine before the first bench {load}. The short forms, `flip` whole; everything on loopback."
     yield ""
     yield "From a notification of SNS to the last of N clients refusing, milliseconds (`tests/bench path`): the function is warm, Datadog answers at once, Redis has an append-only file (`everysec`)."
     yield ""
@@ -257,14 +261,17 @@ def table(figures, load, secs, commit):
     for what, text, bench in ROWS:
         yield f"| {what} | {figures.filled(text)} | `{bench}` |"
     yield ""
-    if figures.callbacks:
-        yield from ("Callbacks beside a yardstick, as `tests/bench callbacks` prints it:", "", "```", figures.callbacks, "```", "")
     yield "How costs grow (`tests/bench growth`):"
     yield ""
     yield from growth_rows(figures)
     yield ""
     for name, _ in plots(figures):
         yield f"![{name.removesuffix('.svg')}](plots/{name})"
+    yield ""
+    yield "What the benches printed, whole:"
+    for name in PRINTED:
+        if text := figures.printed.get(name):
+            yield from ("", f"<details><summary>tests/bench {name}</summary>", "", "```", text, "```", "", "</details>")
 
 
 def main():
