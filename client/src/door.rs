@@ -112,6 +112,29 @@ impl<Q, A, E> Protection<Q, A, E> {
     /// The key's values in declared order, from the request; none for a breaker without key, which is the default. A request without the
     /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead; the log tells it, once,
     /// and `cutout_client_undeclared_total`.
+    ///
+    /// From a header and from an extension: `cutout::reqwest`. From the path:
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "tower"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "tower")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+    /// # let fake = cutout::FakeClient::new(["bank-charge"]);
+    /// # let banks = cutout::Upstream::builder("bank-charge").build(&fake.client())?;
+    /// # let send = service_fn(async |_: http::Request<String>| Ok::<_, BoxError>(http::Response::new(String::new())));
+    /// // /banks/0001/charges
+    /// let by_path = |asked: &http::Request<String>| asked.uri().path().split('/').nth(2).map(str::to_owned).into_iter().collect();
+    /// let service = cutout::tower::protect_http(&banks).key(by_path).layer(send);
+    /// fake.open("bank-charge", &["0001"])?;
+    /// let asked = |bank: &str| http::Request::post(format!("/banks/{bank}/charges")).body(String::new());
+    /// assert!(service.clone().oneshot(asked("0001")?).await.is_err());
+    /// assert!(service.oneshot(asked("0002")?).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.key = Arc::new(key);
