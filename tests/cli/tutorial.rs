@@ -2,7 +2,8 @@
 //!
 //! A block of `sh` is typed into one shell, a block of `sh leave-running` into another one that is left alone; a block of `text` right
 //! behind it is what must come out, `…` standing for anything within a line, or for any lines. The page's ports are fixed,
-//! so all of it runs in a network namespace of its own. Left out: cargo. Its place is taken by what the test has built.
+//! so all of it runs in a network namespace of its own. Left out: cargo. Its place is taken by what the test has built, unless
+//! `tests/newcomer` names a fresh clone: there all is as the reader has it.
 
 use cutout_tests::binaries::binary;
 use cutout_tests::namespace;
@@ -18,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// Where the programs stand that the test has built.
 const BUILT: &str = "CUTOUT_TEST_BUILT";
+/// A fresh clone in which the page is followed with the reader's own cargo, network and time.
+const CLONE: &str = "CUTOUT_TUTORIAL_CLONE";
+/// How long a block may take there: the first ones compile everything.
+const COMPILED_WITHIN: Duration = Duration::from_secs(3_600);
 /// What a shell prints when a block is done, and a number behind it: how the last command ended.
 const DONE: &str = "the block is done:";
 /// Stands in for cargo: everything is built, and the one command that runs something through it is run.
@@ -31,8 +36,14 @@ esac
 
 #[test]
 fn each_command_does_what_the_tutorial_says() {
+    if let Some(clone) = fresh_clone() {
+        return follow_the_page(&clone);
+    }
     if namespace::is_inside() {
-        return follow_the_page();
+        let built = PathBuf::from(std::env::var_os(BUILT).expect("where the programs stand"));
+        let clone = tempfile::tempdir().unwrap();
+        stand_in_for_cargo(clone.path(), &built);
+        return follow_the_page(clone.path());
     }
     let built = binary("cutout").parent().unwrap().to_owned();
     build_charge(&built);
@@ -57,17 +68,22 @@ fn build_charge(built: &Path) {
     assert!(status.success(), "the example is built");
 }
 
-fn follow_the_page() {
-    let built = PathBuf::from(std::env::var_os(BUILT).expect("where the programs stand"));
-    let clone = tempfile::tempdir().unwrap();
-    fs::create_dir(clone.path().join("target")).unwrap();
-    symlink(built, clone.path().join("target/debug")).unwrap();
-    let cargo = clone.path().join("cargo");
+fn fresh_clone() -> Option<PathBuf> {
+    std::env::var_os(CLONE).map(PathBuf::from)
+}
+
+/// A folder that looks like a clone in which all is built.
+fn stand_in_for_cargo(clone: &Path, built: &Path) {
+    fs::create_dir(clone.join("target")).unwrap();
+    symlink(built, clone.join("target/debug")).unwrap();
+    let cargo = clone.join("cargo");
     fs::write(&cargo, CARGO).unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+}
 
+fn follow_the_page(clone: &Path) {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tutorial.md")).unwrap();
-    let mut shell = Shell::start(clone.path());
+    let mut shell = Shell::start(clone);
     let (mut left_running, mut told, mut commands) = (Vec::new(), None, 0);
     for Block { kind, text } in blocks(&page) {
         match kind {
@@ -76,7 +92,7 @@ fn follow_the_page() {
                 commands += 1;
             }
             "sh leave-running" => {
-                left_running.push(start(clone.path(), &text));
+                left_running.push(start(clone, &text));
                 told = None;
                 commands += 1;
             }
@@ -153,9 +169,16 @@ fn line_fits(shown: &str, told: &str) -> bool {
     told.ends_with(behind)
 }
 
-fn environment(clone: &Path) -> [(&'static str, String); 2] {
+/// The reader's. In a fresh clone this program's own, without what cargo has told it.
+fn environment(clone: &Path) -> Vec<(String, String)> {
+    if fresh_clone().is_some() {
+        let is_told = |name: &str| name == "CARGO" || name.starts_with("CARGO_") || name == "LD_LIBRARY_PATH";
+        let is_set = |name: &str| name == "CARGO_HOME" || !is_told(name);
+        return std::env::vars().filter(|(name, _)| is_set(name)).collect();
+    }
     let path = std::env::var("PATH").unwrap();
-    [("PATH", format!("{}:{path}", clone.display())), ("HOME", clone.display().to_string())]
+    let own = [("PATH", format!("{}:{path}", clone.display())), ("HOME", clone.display().to_string())];
+    own.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
 /// A program that is left running. It is asked to end at the end, and takes its own Redis along.
@@ -177,7 +200,7 @@ impl Drop for LeftRunning {
 fn start(clone: &Path, text: &str) -> LeftRunning {
     let environment = environment(clone);
     let environment: Vec<(&str, &str)> =
-        environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut command = Program::command(Path::new("/usr/bin/env"), &environment);
     // `env` takes what stands before the command as variables, and becomes the command.
     command.args(text.split_whitespace()).current_dir(clone);
@@ -227,7 +250,8 @@ impl Shell {
     /// Types a block, and yields what it printed.
     fn run(&mut self, text: &str) -> String {
         writeln!(self.typed, "{text}echo \"{DONE} $?\"").unwrap();
-        let (deadline, mut told) = (Instant::now() + 2 * PATIENCE, String::new());
+        let patience = if fresh_clone().is_some() { COMPILED_WITHIN } else { 2 * PATIENCE };
+        let (deadline, mut told) = (Instant::now() + patience, String::new());
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.printed.recv_timeout(left);

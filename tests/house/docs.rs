@@ -137,7 +137,8 @@ fn every_page_stands_in_the_book_once() {
 }
 
 /// Scripts that take longer than a change may wait; CI does not run them.
-const SLOW: [&str; 5] = ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants"];
+const SLOW: [&str; 6] =
+    ["tests/audit", "tests/bench", "tests/coverage", "tests/fuzz", "tests/mutants", "tests/newcomer"];
 /// What CI runs, and what that runs at its end for itself alone.
 const CI: &str = "tests/run";
 const PARTS: [&str; 1] = ["tests/canaries"];
