@@ -1,7 +1,7 @@
-//! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise.
-//! Licences, bans and unused ones are `tests/audit`.
+//! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise;
+//! what pip installs is listed with its hashes. Licences, bans and unused ones are `tests/audit`.
 
-use crate::root;
+use crate::{files, root, text};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -75,4 +75,21 @@ fn no_dependency_asks_for_a_newer_rust_than_is_promised() {
         let asked = version(package).unwrap_or_default();
         assert!(asked <= [&promised[..], &[u32::MAX]].concat(), "{} asks for {asked:?}", package["name"]);
     }
+}
+
+/// With these pip takes no other file, and nothing that a list leaves out.
+#[test]
+fn what_pip_installs_is_listed_with_hashes() {
+    let lists = files(".txt").into_iter().filter(|file| file.to_str().unwrap().contains("/requirements"));
+    let mut seen = 0;
+    for list in lists {
+        let entries = text(&list).replace("\\\n", " ");
+        for entry in entries.lines().filter(|line| !line.starts_with('#')) {
+            let package = entry.split_once(" --hash=sha256:").map(|(package, _)| package);
+            let is_pinned = package.is_some_and(|package| package.contains("=="));
+            assert!(is_pinned, "{}: no version, or no hash: {entry}", list.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "only {seen} were seen");
 }
