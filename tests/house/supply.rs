@@ -28,11 +28,24 @@ fn is_ours(package: &Value) -> bool {
 
 /// The crates whose default features a room of ours turns on, with those defaults that are more than `std`.
 fn defaults_on(packages: &[Value]) -> BTreeMap<&str, BTreeSet<&str>> {
-    let asked = packages.iter().filter(|package| is_ours(package)).flat_map(|package| {
-        let dependencies = package["dependencies"].as_array().unwrap().iter();
-        dependencies.filter(|dependency| dependency["uses_default_features"] == true)
-    });
-    let asked: BTreeSet<&str> = asked.map(|dependency| dependency["name"].as_str().unwrap()).collect();
+    let mut asked = BTreeSet::new();
+    for package in packages.iter().filter(|package| is_ours(package)) {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            // The feature has a name, too, by which it can be asked for.
+            let by_name =
+                dependency["features"].as_array().unwrap().iter().any(|feature| feature == "default");
+            if by_name || dependency["uses_default_features"] == true {
+                asked.insert(dependency["name"].as_str().unwrap());
+            }
+        }
+        // And by a feature of ours.
+        let features = package["features"].as_object().unwrap().values();
+        let features =
+            features.flat_map(|on| on.as_array().unwrap()).map(|feature| feature.as_str().unwrap());
+        let through = features.filter_map(|feature| feature.strip_suffix("/default"));
+        asked.extend(through.map(|name| name.trim_end_matches('?')));
+    }
+    assert!(asked.len() > 10, "only of {asked:?}");
     let mut on = BTreeMap::new();
     for package in packages.iter().filter(|package| !is_ours(package)) {
         let (name, default) = (package["name"].as_str().unwrap(), &package["features"]["default"]);
