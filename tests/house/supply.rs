@@ -1,7 +1,7 @@
-//! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise.
-//! Licences, bans and unused ones are `tests/audit`.
+//! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise;
+//! what pip installs is listed with its hashes. Licences, bans and unused ones are `tests/audit`.
 
-use crate::root;
+use crate::{files, root, text};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -28,11 +28,24 @@ fn is_ours(package: &Value) -> bool {
 
 /// The crates whose default features a room of ours turns on, with those defaults that are more than `std`.
 fn defaults_on(packages: &[Value]) -> BTreeMap<&str, BTreeSet<&str>> {
-    let asked = packages.iter().filter(|package| is_ours(package)).flat_map(|package| {
-        let dependencies = package["dependencies"].as_array().unwrap().iter();
-        dependencies.filter(|dependency| dependency["uses_default_features"] == true)
-    });
-    let asked: BTreeSet<&str> = asked.map(|dependency| dependency["name"].as_str().unwrap()).collect();
+    let mut asked = BTreeSet::new();
+    for package in packages.iter().filter(|package| is_ours(package)) {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            // The feature has a name, too, by which it can be asked for.
+            let by_name =
+                dependency["features"].as_array().unwrap().iter().any(|feature| feature == "default");
+            if by_name || dependency["uses_default_features"] == true {
+                asked.insert(dependency["name"].as_str().unwrap());
+            }
+        }
+        // And by a feature of ours.
+        let features = package["features"].as_object().unwrap().values();
+        let features =
+            features.flat_map(|on| on.as_array().unwrap()).map(|feature| feature.as_str().unwrap());
+        let through = features.filter_map(|feature| feature.strip_suffix("/default"));
+        asked.extend(through.map(|name| name.trim_end_matches('?')));
+    }
+    assert!(asked.len() > 10, "only of {asked:?}");
     let mut on = BTreeMap::new();
     for package in packages.iter().filter(|package| !is_ours(package)) {
         let (name, default) = (package["name"].as_str().unwrap(), &package["features"]["default"]);
@@ -75,4 +88,21 @@ fn no_dependency_asks_for_a_newer_rust_than_is_promised() {
         let asked = version(package).unwrap_or_default();
         assert!(asked <= [&promised[..], &[u32::MAX]].concat(), "{} asks for {asked:?}", package["name"]);
     }
+}
+
+/// With these pip takes no other file, and nothing that a list leaves out.
+#[test]
+fn what_pip_installs_is_listed_with_hashes() {
+    let lists = files(".txt").into_iter().filter(|file| file.to_str().unwrap().contains("/requirements"));
+    let mut seen = 0;
+    for list in lists {
+        let entries = text(&list).replace("\\\n", " ");
+        for entry in entries.lines().filter(|line| !line.starts_with('#')) {
+            let package = entry.split_once(" --hash=sha256:").map(|(package, _)| package);
+            let is_pinned = package.is_some_and(|package| package.contains("=="));
+            assert!(is_pinned, "{}: no version, or no hash: {entry}", list.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "only {seen} were seen");
 }
