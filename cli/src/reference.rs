@@ -1,5 +1,5 @@
 //! The reference parts of the pages in docs/, made of what the programs themselves know: every command and flag (clap), every variable and
-//! metric (each program's own tables), every call of the operators' API (its description). Tests compare the two.
+//! metric, every setting of a builder (each program's own tables), every call of the operators' API (its description). Tests compare the two.
 //!
 //! Left out: `cutout-envoy`, which this program does not import. Its tests print its parts.
 
@@ -8,7 +8,9 @@ mod api;
 use crate::Arguments;
 use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
-use cutout_core::reference::{METRICS_HEAD, Metric, VARIABLES_HEAD, Variable, placed};
+use cutout_core::reference::{
+    METRICS_HEAD, Metric, SETTINGS_HEAD, Setting, VARIABLES_HEAD, Variable, placed,
+};
 use std::fmt::Write;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -32,7 +34,9 @@ pub fn parts() -> Vec<Part> {
         part("settings.md", "variables of the function", variables(&cutout_lambda::settings::VARIABLES)),
         part("settings.md", "variables of cutout dispatch", variables(&crate::dispatch::VARIABLES)),
         part("settings.md", "variables of the service", variables(&cutout_service::settings::VARIABLES)),
+        part("settings.md", "settings of the client", settings(&cutout::ClientBuilder::reference())),
         part("settings.md", "metrics of the client", metrics(&cutout::metrics::METRICS)),
+        part("client.md", "settings of upstreams", settings(&cutout::UpstreamBuilder::reference())),
         part("client.md", "metrics of calls", metrics(&cutout::metrics::CALL_METRICS)),
         part("metrics.md", "metrics of the service", metrics(&cutout_service::metrics::METRICS)),
         part("metrics.md", "metrics of the store", metrics(&cutout_flags::METRICS)),
@@ -68,6 +72,10 @@ const COMMANDS: &str = "<!-- reference: made by `cutout reference` -->\n";
 
 fn variables(variables: &[Variable]) -> String {
     variables.iter().fold(VARIABLES_HEAD.to_owned(), |table, variable| table + &variable.to_string())
+}
+
+fn settings(settings: &[Setting]) -> String {
+    settings.iter().fold(SETTINGS_HEAD.to_owned(), |table, setting| table + &setting.to_string())
 }
 
 fn metrics(metrics: &[Metric]) -> String {

@@ -1,5 +1,7 @@
 //! The client: one follower and one memory a process, and the handles on breakers that come out of it.
 
+mod reference;
+
 use crate::breaker::Breaker;
 use crate::family::Family;
 use crate::locals::Locals;

@@ -59,6 +59,8 @@ pub mod metrics;
 mod names;
 mod outcome;
 mod reason;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod snapshot;

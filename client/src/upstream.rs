@@ -9,6 +9,7 @@ mod ends;
 mod failover;
 mod lane;
 mod mistakes;
+mod reference;
 mod refusals;
 mod retries;
 mod settings;

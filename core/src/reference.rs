@@ -1,9 +1,10 @@
-//! What the reference pages tell of a program: the variables that it reads, and the metrics that it counts.
+//! What the reference pages tell of a program: the variables that it reads, the settings of its builders and files, and the metrics that it counts.
 //!
 //! Each program keeps tables of these beside the code that reads and counts, and knows names by them. The pages are made of the same tables, and
 //! tests hold the pages to them, so that nothing stands in two places. Left out: what the pages say around the tables.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// A variable of the environment that a program reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,46 @@ pub const fn names<const N: usize>(variables: &[Variable; N]) -> [&'static str; 
         nth += 1;
     }
     names
+}
+
+/// A setting that is no variable: a method of a builder, or a field of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name; of a method with what it takes, of another type than the builder with that type before it.
+    pub name: &'static str,
+    /// What holds without it, in Markdown: made of what the code begins with.
+    pub default: String,
+    /// What it may be, in Markdown: made of what the code checks.
+    pub limits: String,
+    /// What it says and why its default is so, in Markdown.
+    pub meaning: String,
+}
+
+/// The head of a table of settings, whose rows [`Setting`] shows.
+pub const SETTINGS_HEAD: &str = "| setting | default | limits | meaning |\n|---|---|---|---|\n";
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { name, default, limits, meaning } = self;
+        writeln!(f, "| `{name}` | {default} | {limits} | {meaning} |")
+    }
+}
+
+impl Setting {
+    /// A row, by its columns.
+    pub fn new(
+        name: &'static str,
+        default: impl Into<String>,
+        limits: impl Into<String>,
+        meaning: impl Into<String>,
+    ) -> Setting {
+        Setting { name, default: default.into(), limits: limits.into(), meaning: meaning.into() }
+    }
+}
+
+/// What a value within this range may be, spelled as mistakes spell it.
+pub fn limits<T: fmt::Debug>(range: &RangeInclusive<T>) -> String {
+    format!("{:?} to {:?}", range.start(), range.end())
 }
 
 /// What is counted.
@@ -132,5 +173,7 @@ mod tests {
             let metric = Metric { name: "m", kind, labels: "`l`", what: "now" };
             assert_eq!(metric.to_string(), format!("| `m` | {word} | `l` | now |\n"));
         }
+        let setting = Setting::new("s(n)", "`2`", limits(&(1..=3)), "a number");
+        assert_eq!(setting.to_string(), "| `s(n)` | `2` | 1 to 3 | a number |\n");
     }
 }

@@ -3,17 +3,21 @@
 //! One hook is one breaker's name and one HTTP filter in the user's Envoy. All mistakes are told at once.
 //! Left out: what is served for a hook (`picture`, `resources`).
 
+use crate::known::FROZEN_AFTER_MS;
 use cutout_core::Problems;
+use cutout_core::reference::{Setting, limits};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How many hooks one file may hold.
-pub const HOOKS_MAX: usize = 200;
-/// The shortest staleness that can be told to act, seconds: before it breakers' own timers still run.
-pub const MAX_STALENESS_MIN_SECS: u64 = 90;
-/// The longest, seconds: a day.
-pub const MAX_STALENESS_MAX_SECS: u64 = 86_400;
+pub const HOOKS_IN_FILE: RangeInclusive<usize> = 1..=200;
+/// Which staleness can be told to act, seconds: before it breakers' own timers still run, and a day at the most.
+pub const MAX_STALENESS_SECS: RangeInclusive<u64> = (FROZEN_AFTER_MS.unsigned_abs() / 1_000)..=86_400;
+/// What the name of a header may be.
+const HEADER_LIMITS: &str = "lower-case letters, digits, - and _";
 /// What stands for the key in a path.
 const KEY_MARK: &str = "{}";
 
@@ -97,6 +101,58 @@ enum Then {
     Open,
 }
 
+/// What the file may say, in the order of the reference.
+#[must_use]
+pub fn reference() -> Vec<Setting> {
+    const NONE: &str = "none";
+    vec![
+        Setting::new(
+            "hook",
+            "required",
+            limits(&HOOKS_IN_FILE),
+            "`[[hook]]`: one breaker's name, and one filter in your Envoy",
+        ),
+        Setting::new("breaker", "required", "no `/`; each once", "the declared name, without a key"),
+        Setting::new(
+            "key",
+            NONE,
+            "any number of the next two",
+            "where the key's parts stand, in the order of the breaker's key tags. Absent: the breaker has no key",
+        ),
+        Setting::new(
+            "header",
+            NONE,
+            HEADER_LIMITS,
+            "in `key`: `{ header = \"x-bank-code\" }`, this header's value",
+        ),
+        Setting::new(
+            "path",
+            NONE,
+            format!("`{KEY_MARK}` once, as the last segment"),
+            "in `key`: `{ path = \"/banks/{}\" }`, the segment behind a prefix",
+        ),
+        Setting::new(
+            "class_header",
+            NONE,
+            HEADER_LIMITS,
+            "the header that names the operation's class; without it every call counts as one without a class",
+        ),
+        Setting::new("path_prefix", "all requests", "begins with `/`", "only requests whose path begins so"),
+        Setting::new(
+            "max_staleness_secs",
+            "never",
+            limits(&MAX_STALENESS_SECS),
+            "after how much silence `then` acts: [below](#when-something-is-gone)",
+        ),
+        Setting::new(
+            "then",
+            NONE,
+            "`closed`, `open`",
+            "what it does then; together with `max_staleness_secs`, or neither",
+        ),
+    ]
+}
+
 /// Reads the file's text.
 ///
 /// # Errors
@@ -113,8 +169,8 @@ pub fn read(text: &str) -> Result<Vec<Hook>, Problems> {
     if file.hook.is_empty() {
         problems.note("there is no [[hook]]: Envoy would be told nothing".to_owned());
     }
-    if file.hook.len() > HOOKS_MAX {
-        problems.note(format!("at most {HOOKS_MAX} hooks, not {}", file.hook.len()));
+    if file.hook.len() > *HOOKS_IN_FILE.end() {
+        problems.note(format!("at most {} hooks, not {}", HOOKS_IN_FILE.end(), file.hook.len()));
     }
     let mut seen = BTreeSet::new();
     let mut hooks = Vec::with_capacity(file.hook.len());
@@ -130,36 +186,36 @@ pub fn read(text: &str) -> Result<Vec<Hook>, Problems> {
 impl Entry {
     fn read(self, problems: &mut Problems) -> Hook {
         let named = format!("hook {:?}", self.breaker);
-        let mut note = |text: &str| problems.note(format!("{named}: {text}"));
+        let mut note = |text: &dyn Display| problems.note(format!("{named}: {text}"));
         if self.breaker.is_empty() || self.breaker.contains('/') {
-            note("breaker is the declared name, without a key");
+            note(&"breaker is the declared name, without a key");
         }
         for header in self.class_header.iter().chain(self.key.iter().filter_map(KeyEntry::header)) {
             if !is_header(header) {
-                note("a header's name is lower-case letters, digits, - and _");
+                note(&format_args!("a header's name is {HEADER_LIMITS}"));
             }
         }
         if self.path_prefix.as_ref().is_some_and(|prefix| !prefix.starts_with('/')) {
-            note("path_prefix begins with /");
+            note(&"path_prefix begins with /");
         }
         let key = self.key.into_iter().filter_map(|entry| {
             let source = entry.source();
             if source.is_none() {
-                note("a path names the key's place by {}, once, as a whole segment and the last one, such as \"/banks/{}\"");
+                note(&"a path names the key's place by {}, once, as a whole segment and the last one, such as \"/banks/{}\"");
             }
             source
         });
         let key = key.collect();
         let stale = match (self.max_staleness_secs, self.then) {
             (None, None) => Stale::LastKnown,
-            (Some(secs), _) if !(MAX_STALENESS_MIN_SECS..=MAX_STALENESS_MAX_SECS).contains(&secs) => {
-                note("max_staleness_secs is from 90 to 86400");
+            (Some(secs), _) if !MAX_STALENESS_SECS.contains(&secs) => {
+                note(&format_args!("max_staleness_secs is {}", limits(&MAX_STALENESS_SECS)));
                 Stale::LastKnown
             }
             (Some(secs), Some(Then::Closed)) => Stale::ClosedAfter(Duration::from_secs(secs)),
             (Some(secs), Some(Then::Open)) => Stale::OpenAfter(Duration::from_secs(secs)),
             _ => {
-                note("max_staleness_secs and then = \"closed\" or \"open\" belong together");
+                note(&"max_staleness_secs and then = \"closed\" or \"open\" belong together");
                 Stale::LastKnown
             }
         };
@@ -208,6 +264,47 @@ mod tests {
         let key = vec![Source::Header("x-bank-code".into()), Source::Path("/networks/".into())];
         assert_eq!((&hooks[0].key, hooks[0].stale.after()), (&key, Some(Duration::from_secs(600))));
         assert_eq!((hooks[1].key.len(), hooks[1].stale), (0, Stale::LastKnown));
+    }
+
+    /// What the reader would have taken instead of `other`.
+    fn taken(file: &str) -> BTreeSet<String> {
+        let told = read(file).unwrap_err().to_string();
+        let (_, expected) = told.split_once("expected ").unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_reference_tells_every_setting_and_no_other() {
+        let told: BTreeSet<String> = reference().iter().map(|setting| setting.name.to_owned()).collect();
+        let in_hook = "[[hook]]\nbreaker = \"b\"\n";
+        let mut found = taken("other = 1");
+        found.extend(taken(&format!("{in_hook}other = 1")));
+        found.extend(taken(&format!("{in_hook}key = [{{ other = \"x\" }}]")));
+        assert_eq!(told, found);
+        let then = reference().into_iter().find(|setting| setting.name == "then").unwrap();
+        let words: BTreeSet<String> = then.limits.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(words, taken(&format!("{in_hook}then = \"other\"")));
+    }
+
+    #[test]
+    fn told_defaults_and_limits_hold() {
+        let bare = read("[[hook]]\nbreaker = \"b\"\n").unwrap();
+        let (key, class_header, path_prefix) = (Vec::new(), None, None);
+        let told = Hook { breaker: "b".into(), key, class_header, path_prefix, stale: Stale::LastKnown };
+        assert_eq!(bare, [told]);
+        assert!(read("[[hook]]\n").unwrap_err().to_string().contains("missing field `breaker`"));
+        let hooks = |count: usize| {
+            let file: String = (0..count).map(|nth| format!("[[hook]]\nbreaker = \"b{nth}\"\n")).collect();
+            read(&file).is_ok()
+        };
+        let (least, most) = HOOKS_IN_FILE.into_inner();
+        assert_eq!([least - 1, least, most, most + 1].map(hooks), [false, true, true, false]);
+        let stale = |secs: u64| {
+            read(&format!("[[hook]]\nbreaker = \"b\"\nthen = \"open\"\nmax_staleness_secs = {secs}\n"))
+                .is_ok()
+        };
+        let (least, most) = MAX_STALENESS_SECS.into_inner();
+        assert_eq!([least - 1, least, most, most + 1].map(stale), [false, true, true, false]);
     }
 
     #[test]

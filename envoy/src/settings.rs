@@ -276,7 +276,7 @@ fn hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cutout_core::reference::{VARIABLES_HEAD, placed};
+    use cutout_core::reference::{SETTINGS_HEAD, Setting, VARIABLES_HEAD, placed};
 
     const TOKEN: &str = "a-token";
 
@@ -302,11 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_hold_every_variable_and_metric() {
+    fn the_pages_hold_every_variable_setting_and_metric() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         let variables: String = VARIABLES.iter().map(ToString::to_string).collect();
         let variables = VARIABLES_HEAD.to_owned() + &variables;
+        let hooks: String = hooks::reference().iter().map(Setting::to_string).collect();
         let parts = [
+            ("envoy.md", "settings of a hook", SETTINGS_HEAD.to_owned() + &hooks),
             ("settings.md", "variables of cutout-envoy", variables),
             ("envoy.md", "metrics of cutout-envoy", metrics()),
         ];

@@ -19,7 +19,7 @@ fn the_document_holds_every_command_and_flag() {
 }
 
 #[test]
-fn the_pages_hold_every_variable_metric_and_operation() {
+fn the_pages_hold_every_variable_setting_metric_and_operation() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let parts = cutout_cli::parts();
     for part in &parts {

@@ -183,9 +183,42 @@ fn what_the_readme_tells_to_run_is_there_and_ci_runs_it() {
     for slow in SLOW {
         assert!(!ci_runs(slow), "{slow} is not that slow: {CI} runs it");
     }
-    for (command, _) in self::commands("README.ja.md") {
-        let is_known = commands.iter().any(|(known, _)| *known == command);
-        assert!(is_known, "README.ja.md: README.md has no `{command}`");
+}
+
+/// Pages in Japanese, behind the English ones that they say all of.
+const TRANSLATED: [(&str, &str); 2] =
+    [("README.md", "README.ja.md"), ("docs/introduction.md", "docs/ja/introduction.md")];
+
+/// What a page leads to: links and named paths, a translated page as the English one; each as often as it stands there.
+fn leads_to(page: &str) -> Vec<String> {
+    let markdown = text(Path::new(page));
+    let root = root().canonicalize().unwrap();
+    let resolved = |link: &String| {
+        let target = target(Path::new(page), link).canonicalize().unwrap();
+        let target = target.strip_prefix(&root).unwrap().to_str().unwrap();
+        let english = TRANSLATED.iter().find(|(_, japanese)| *japanese == target);
+        let target = english.map_or(target, |(english, _)| english);
+        link.split_once('#').map_or(target.to_owned(), |(_, anchor)| format!("{target}#{anchor}"))
+    };
+    let links = links(&markdown);
+    let mut found: Vec<String> = links.iter().filter(|link| is_within(link)).map(resolved).collect();
+    found.extend(paths(&markdown).map(str::to_owned));
+    found.sort();
+    found
+}
+
+#[test]
+fn pages_in_japanese_say_what_the_english_ones_say() {
+    let (english, japanese) = (commands("README.md"), commands("README.ja.md"));
+    let typed = |all: &[(String, String)]| all.iter().map(|(command, _)| command.clone()).collect::<Vec<_>>();
+    assert_eq!(typed(&japanese), typed(&english), "README.ja.md, README.md");
+    assert!(japanese.iter().all(|(_, told)| !told.is_empty()), "README.ja.md: {japanese:?}");
+    for (english, japanese) in TRANSLATED {
+        assert_eq!(leads_to(japanese), leads_to(english), "{japanese}, {english}");
+        let parts = |page: &str| text(Path::new(page)).lines().filter(|line| line.starts_with('#')).count();
+        assert_eq!(parts(japanese), parts(english), "headings of {japanese}, {english}");
+        let rows = |page: &str| text(Path::new(page)).lines().filter(|line| line.starts_with('|')).count();
+        assert_eq!(rows(japanese), rows(english), "rows of {japanese}, {english}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! Left out: what is a mistake (`settings`).
 
 use std::fmt;
-use std::time::Duration;
+use std::ops::RangeInclusive;
 
 /// One setting that cannot be used, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,19 +90,27 @@ impl Found {
         }
     }
 
-    pub(super) fn between(
+    pub(super) fn within<T: PartialOrd + fmt::Debug>(
         &mut self,
         setting: &'static str,
-        value: Duration,
-        least: Duration,
-        most: Duration,
+        value: T,
+        range: &RangeInclusive<T>,
     ) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{value:?} is not between {least:?} and {most:?}"));
+        self.unless(range.contains(&value), setting, || outside(value, range));
     }
 
-    pub(super) fn number(&mut self, setting: &'static str, what: &str, value: u32, least: u32, most: u32) {
-        let good = value >= least && value <= most;
-        self.unless(good, setting, || format!("{what}: {value} is not between {least} and {most}"));
+    /// Where a setting has several numbers.
+    pub(super) fn number(
+        &mut self,
+        setting: &'static str,
+        what: &str,
+        value: u32,
+        range: &RangeInclusive<u32>,
+    ) {
+        self.unless(range.contains(&value), setting, || format!("{what}: {}", outside(value, range)));
     }
+}
+
+fn outside<T: fmt::Debug>(value: T, range: &RangeInclusive<T>) -> String {
+    format!("{value:?} is not between {:?} and {:?}", range.start(), range.end())
 }

@@ -1,6 +1,6 @@
 //! The settings of an upstream, checked whole: every mistake is told at once, by the name of its setting.
 //!
-//! Each default is argued in docs/client.md. Left out: what carries them out.
+//! Each default is argued in the reference (`reference`). Left out: what carries them out.
 
 use super::bulkhead::Bulkhead;
 use super::lane::Upstream;
@@ -9,6 +9,7 @@ use super::retries::{Plan, Retries};
 use crate::client::Client;
 use crate::local::{LocalBreaker, Window};
 use crate::names::UnknownBreaker;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -37,21 +38,35 @@ pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// ```
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
-/// The most retries of one call.
-const RETRIES_MAX: u32 = 10;
-/// The most free retries each second.
-const FREE_PER_S_MAX: u32 = 1_000;
-/// The largest window of calls.
-const WINDOW_CALLS_MAX: u32 = 10_000;
+/// What each of these times may be.
+pub(super) const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=TIMEOUT_MAX;
+/// Calls under way for one key.
+pub(super) const CONCURRENT: RangeInclusive<usize> = 1..=Semaphore::MAX_PERMITS;
+/// Retries of one call.
+pub(super) const RETRIES: RangeInclusive<u32> = 0..=10;
+/// The share of calls that retries may be.
+pub(super) const BUDGET_PERCENT: RangeInclusive<u32> = 0..=100;
+/// Free retries each second.
+pub(super) const FREE_PER_S: RangeInclusive<u32> = 0..=1_000;
+/// A window of calls.
+pub(super) const WINDOW_CALLS: RangeInclusive<u32> = 1..=10_000;
+/// A window of time.
+pub(super) const WINDOW_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=LOCAL_TIME_MAX;
 /// The longest window of time, and the longest time open.
 const LOCAL_TIME_MAX: Duration = Duration::from_secs(600);
-/// The shortest window of time.
-const WINDOW_MIN: Duration = Duration::from_secs(1);
-/// The most trials.
-const TRIALS_MAX: u32 = 1_000;
+/// The time open.
+pub(super) const OPEN_FOR: RangeInclusive<Duration> = Duration::from_millis(1)..=LOCAL_TIME_MAX;
+/// Calls that the window must hold before a share counts.
+pub(super) const MIN_CALLS_MIN: u32 = 1;
+/// Trials side by side.
+pub(super) const TRIALS: RangeInclusive<u32> = 1..=1_000;
+/// A share that trips.
+pub(super) const PERCENT: RangeInclusive<u32> = 1..=100;
+/// Failures in a row.
+pub(super) const CONSECUTIVE: RangeInclusive<u32> = 1..=u32::MAX;
 
 /// The labels that metrics of calls bear anyway.
-const OWN_LABELS: [&str; 4] = ["breaker", "class", "outcome", "why"];
+pub(super) const OWN_LABELS: [&str; 4] = ["breaker", "class", "outcome", "why"];
 
 /// What one upstream is set to.
 #[derive(Debug, Clone)]
@@ -100,7 +115,7 @@ pub(crate) struct Settings {
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "call build()"]
-pub struct UpstreamBuilder(Settings);
+pub struct UpstreamBuilder(pub(super) Settings);
 
 impl UpstreamBuilder {
     pub(super) fn new(name: String) -> UpstreamBuilder {
@@ -204,7 +219,11 @@ impl UpstreamBuilder {
     }
 
     /// `declared`: the tags that make the breakers' key, if they are known.
-    fn mistakes(&self, unknown: Option<&UnknownBreaker>, declared: Option<&[String]>) -> Vec<Mistake> {
+    pub(super) fn mistakes(
+        &self,
+        unknown: Option<&UnknownBreaker>,
+        declared: Option<&[String]>,
+    ) -> Vec<Mistake> {
         let mut found = Found::default();
         if let Some(unknown) = unknown {
             found.push("builder", unknown.to_string());
@@ -248,7 +267,7 @@ impl Found {
 
     fn timeouts(&mut self, settings: &Settings) {
         let whole = settings.request_timeout;
-        let mut one = |setting, value| self.between(setting, value, Duration::from_millis(1), TIMEOUT_MAX);
+        let mut one = |setting, value| self.within(setting, value, &TIMES);
         one("request_timeout", whole);
         one("connect_timeout", settings.connect_timeout);
         one("pool_idle_timeout", settings.pool_idle_timeout);
@@ -256,7 +275,7 @@ impl Found {
             [("idle_timeout", settings.idle_timeout), ("try_timeout", settings.try_timeout)]
         {
             let Some(part) = part else { continue };
-            self.between(setting, part, Duration::from_millis(1), TIMEOUT_MAX);
+            self.within(setting, part, &TIMES);
             self.unless(part <= whole, setting, || {
                 format!("{part:?} is longer than the whole request's {whole:?}")
             });
@@ -265,22 +284,22 @@ impl Found {
 
     fn bulkhead(&mut self, bulkhead: Bulkhead) {
         let Bulkhead { max_concurrent, max_waiting } = bulkhead;
-        let most = Semaphore::MAX_PERMITS;
-        self.unless((1..=most).contains(&max_concurrent), "bulkhead", || {
-            format!("max_concurrent: {max_concurrent} is not between 1 and {most}; to bound nothing use without_bulkhead()")
+        let (least, most) = CONCURRENT.into_inner();
+        self.unless(CONCURRENT.contains(&max_concurrent), "bulkhead", || {
+            format!("max_concurrent: {max_concurrent} is not between {least} and {most}; to bound nothing use without_bulkhead()")
         });
         self.unless(max_waiting <= most, "bulkhead", || format!("max_waiting: {max_waiting} is over {most}"));
     }
 
     fn retries(&mut self, retries: Retries) {
-        self.number("retries", "up_to", retries.retries_max, 0, RETRIES_MAX);
-        self.number("retries", "budget, percent", retries.budget_percent, 0, 100);
-        self.number("retries", "budget, free_per_s", retries.free_per_s, 0, FREE_PER_S_MAX);
+        self.number("retries", "up_to", retries.retries_max, &RETRIES);
+        self.number("retries", "budget, percent", retries.budget_percent, &BUDGET_PERCENT);
+        self.number("retries", "budget, free_per_s", retries.free_per_s, &FREE_PER_S);
         if let Err(invalid) = Plan::new(retries) {
             let (first, longest) = (retries.backoff_min, retries.backoff_max);
             self.push("retries", format!("backoff: {first:?} to {longest:?}: {invalid}"));
         }
-        self.between("retries", retries.backoff_max, Duration::from_millis(1), TIMEOUT_MAX);
+        self.within("retries", retries.backoff_max, &TIMES);
     }
 
     /// `timeout`: what ends a call at the latest.
@@ -288,29 +307,34 @@ impl Found {
         const SETTING: &str = "local_breaker";
         let most = match rules.window {
             Window::Calls(calls) => {
-                self.number(SETTING, "window, calls", calls, 1, WINDOW_CALLS_MAX);
+                self.number(SETTING, "window, calls", calls, &WINDOW_CALLS);
                 calls
             }
             Window::Time(time) => {
-                self.between(SETTING, time, WINDOW_MIN, LOCAL_TIME_MAX);
+                self.within(SETTING, time, &WINDOW_TIME);
                 u32::MAX
             }
         };
-        self.number(SETTING, "min_calls (as many as the window holds at most)", rules.min_calls, 1, most);
-        self.between(SETTING, rules.open_for, Duration::from_millis(1), LOCAL_TIME_MAX);
-        self.number(SETTING, "trials", rules.trials, 1, TRIALS_MAX);
+        self.number(
+            SETTING,
+            "min_calls (as many as the window holds at most)",
+            rules.min_calls,
+            &(MIN_CALLS_MIN..=most),
+        );
+        self.within(SETTING, rules.open_for, &OPEN_FOR);
+        self.number(SETTING, "trials", rules.trials, &TRIALS);
         if let Some(percent) = rules.failure_percent {
-            self.number(SETTING, "failure_percent", percent, 1, 100);
+            self.number(SETTING, "failure_percent", percent, &PERCENT);
         }
         if let Some((longer_than, percent)) = rules.slow {
-            self.number(SETTING, "slow_calls, percent", percent, 1, 100);
-            self.between(SETTING, longer_than, Duration::from_millis(1), TIMEOUT_MAX);
+            self.number(SETTING, "slow_calls, percent", percent, &PERCENT);
+            self.within(SETTING, longer_than, &TIMES);
             self.unless(longer_than <= timeout, SETTING, || {
                 format!("slow_calls: no call takes longer than {longer_than:?}, since its time ends after {timeout:?}")
             });
         }
         if let Some(failures) = rules.consecutive_failures {
-            self.number(SETTING, "consecutive_failures", failures, 1, u32::MAX);
+            self.number(SETTING, "consecutive_failures", failures, &CONSECUTIVE);
         }
         let has_rule =
             rules.failure_percent.is_some() || rules.slow.is_some() || rules.consecutive_failures.is_some();
