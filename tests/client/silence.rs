@@ -41,6 +41,8 @@ async fn after_90_s_of_silence_time_stands_still_and_then_goes_on_where_it_is() 
 
 #[tokio::test(start_paused = true)]
 async fn probes_go_on_while_time_stands_still() {
+    // Of 6,000 draws of one in a million one would be a probe besides, in one run of 170.
+    fastrand::seed(2026);
     let mut world = World::new(Policy { probe_ppm: 1, ..Policy::default() }).await;
     world.reported("Alert").await;
     world.cut();
