@@ -31,10 +31,16 @@ impl Counts {
         self.slow += u64::from(mark.slow);
     }
 
-    fn remove(&mut self, mark: Mark) {
-        self.calls -= 1;
-        self.failed -= u64::from(mark.failed);
-        self.slow -= u64::from(mark.slow);
+    fn of(mark: Mark) -> Counts {
+        let mut one = Counts::default();
+        one.add(mark);
+        one
+    }
+
+    fn remove(&mut self, gone: Counts) {
+        self.calls -= gone.calls;
+        self.failed -= gone.failed;
+        self.slow -= gone.slow;
     }
 }
 
@@ -47,9 +53,12 @@ pub(super) enum Seen {
         sum: Counts,
     },
     Time {
-        slice: Duration,
+        slice_us: u64,
         /// The slices that hold calls, the oldest first, by number.
         slices: VecDeque<(u64, Counts)>,
+        /// When the newest one ends. Most calls end before, and reckon nothing anew.
+        until: Duration,
+        sum: Counts,
     },
 }
 
@@ -61,9 +70,12 @@ impl Seen {
                 marks: VecDeque::new(),
                 sum: Counts::default(),
             },
-            Window::Time(time) => {
-                Seen::Time { slice: time / u32::try_from(SLICES).unwrap_or(1), slices: VecDeque::new() }
-            }
+            Window::Time(time) => Seen::Time {
+                slice_us: (micros(time) / SLICES).max(1),
+                slices: VecDeque::new(),
+                until: Duration::ZERO,
+                sum: Counts::default(),
+            },
         }
     }
 
@@ -75,39 +87,34 @@ impl Seen {
                 sum.add(mark);
                 while marks.len() > *size {
                     if let Some(oldest) = marks.pop_front() {
-                        sum.remove(oldest);
+                        sum.remove(Counts::of(oldest));
                     }
                 }
                 *sum
             }
-            Seen::Time { slice, slices } => {
-                let number = number_of(now, *slice);
-                match slices.back_mut() {
-                    // A clock read before another's lock was taken may be a little behind.
-                    Some((newest, counts)) if *newest >= number => counts.add(mark),
-                    _ => {
-                        let mut counts = Counts::default();
-                        counts.add(mark);
-                        slices.push_back((number, counts));
+            Seen::Time { slice_us, slices, until, sum } => {
+                // A clock read before another's lock was taken may be a little behind: it counts in the newest slice.
+                if now >= *until {
+                    let number = micros(now) / *slice_us;
+                    *until = Duration::from_micros((number + 1).saturating_mul(*slice_us));
+                    slices.push_back((number, Counts::default()));
+                    while let Some((_, gone)) = slices.pop_front_if(|(oldest, _)| *oldest + SLICES <= number)
+                    {
+                        sum.remove(gone);
                     }
                 }
-                while slices.front().is_some_and(|(oldest, _)| oldest + SLICES <= number) {
-                    slices.pop_front();
+                if let Some((_, newest)) = slices.back_mut() {
+                    newest.add(mark);
                 }
-                slices.iter().fold(Counts::default(), |sum, (_, counts)| Counts {
-                    calls: sum.calls + counts.calls,
-                    failed: sum.failed + counts.failed,
-                    slow: sum.slow + counts.slow,
-                })
+                sum.add(mark);
+                *sum
             }
         }
     }
 }
 
-/// The number of the slice that a time lies in.
-fn number_of(time: Duration, slice: Duration) -> u64 {
-    let number = time.as_micros() / slice.as_micros().max(1);
-    u64::try_from(number).unwrap_or(u64::MAX)
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
