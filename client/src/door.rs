@@ -14,7 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-type KeyOf<Q> = Arc<dyn Fn(&Q) -> Vec<String> + Send + Sync>;
+type Value<Q> = Arc<dyn for<'a> Fn(&'a Q) -> Option<&'a str> + Send + Sync>;
+type Values<Q> = Arc<dyn Fn(&Q) -> Vec<String> + Send + Sync>;
 type Bears<Q> = Arc<dyn Fn(&Q, &Mark) -> bool + Send + Sync>;
 type Judge<A, E> = Arc<dyn Fn(&Result<A, E>) -> Outcome + Send + Sync>;
 type Copier<Q> = Arc<dyn Fn(&Q) -> Option<Q> + Send + Sync>;
@@ -42,7 +43,7 @@ type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
 /// let first = Upstream::builder("bank-a").retries(Retries::up_to(1)).build(&fake.client())?;
 /// let second = Upstream::builder("bank-b").build(&fake.client())?;
 /// let layer: Protection<Charge, String, BoxError> = cutout::tower::protect(&first)
-///     .key(|charge: &Charge| vec![charge.bank.to_owned()])
+///     .key(|charge: &Charge| Some(charge.bank))
 ///     .classify(|answer: &Result<String, BoxError>| match answer {
 ///         Ok(text) if text == "try later" => Outcome::Failure,
 ///         Ok(_) => Outcome::Success,
@@ -65,29 +66,50 @@ type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
 /// ```
 pub struct Protection<Q, A, E> {
     upstream: Upstream,
-    key: KeyOf<Q>,
+    key: Key<Q>,
     /// Whether a request bears the header that a fault is for.
     bears: Bears<Q>,
     judge: Judge<A, E>,
     copy: Copier<Q>,
     second: Option<Arc<Second<Q>>>,
     fall_back: FallBack<A, E>,
+    /// What the client that sends bounds every request by. None: not known.
+    #[cfg(feature = "reqwest")]
+    pub(crate) client_timeout: Option<Duration>,
+}
+
+/// Where the key stands in a request.
+enum Key<Q> {
+    None,
+    /// Borrowed: the way of nearly every request, which then allocates nothing for it.
+    One(Value<Q>),
+    Many(Values<Q>),
+}
+
+impl<Q> Key<Q> {
+    fn lane(&self, upstream: &Upstream, request: &Q) -> Lane {
+        match self {
+            Key::None => upstream.lane::<&str>(&[]),
+            Key::One(value) => upstream.lane(value(request).as_slice()),
+            Key::Many(values) => upstream.lane(&values(request)),
+        }
+    }
 }
 
 /// Where requests go while the breaker refuses them.
 struct Second<Q> {
     upstream: Upstream,
     /// None: the first one's, unless the breakers are declared without a key.
-    key: Option<KeyOf<Q>>,
+    key: Option<Values<Q>>,
     rewrite: Rewrite<Q>,
 }
 
 impl<Q> Second<Q> {
-    fn lane(&self, request: &Q, first_key: &[String]) -> Lane {
+    fn lane(&self, request: &Q, first: &Key<Q>) -> Lane {
         match &self.key {
             Some(key) => self.upstream.lane(&key(request)),
             None if self.upstream.is_keyless() => self.upstream.lane::<&str>(&[]),
-            None => self.upstream.lane(first_key),
+            None => first.lane(&self.upstream, request),
         }
     }
 }
@@ -100,18 +122,20 @@ impl<Q, A, E> Protection<Q, A, E> {
     ) -> Protection<Q, A, E> {
         Protection {
             upstream,
-            key: Arc::new(|_| Vec::new()),
+            key: Key::None,
             bears: Arc::new(|_, _| false),
             judge: Arc::new(move |result| classify.classify(result)),
             copy: Arc::new(copy),
             second: None,
             fall_back: Arc::new(|_| None),
+            #[cfg(feature = "reqwest")]
+            client_timeout: None,
         }
     }
 
-    /// The key's values in declared order, from the request; none for a breaker without key, which is the default. A request without the
-    /// key that its breaker is declared with goes by a breaker that nothing opens, but not without time-outs and bulkhead; the log tells it, once,
-    /// and `cutout_client_undeclared_total`.
+    /// The key's one value, from the request; a breaker without key, which is the default, needs none. Keys of several values:
+    /// [`Protection::key_values`]. A request without the key that its breaker is declared with goes by a breaker that nothing opens, but not without
+    /// time-outs and bulkhead; the log tells it, once, and `cutout_client_undeclared_total`.
     ///
     /// From a header and from an extension: `cutout::reqwest`. From the path:
     ///
@@ -126,8 +150,9 @@ impl<Q, A, E> Protection<Q, A, E> {
     /// # let banks = cutout::Upstream::builder("bank-charge").build(&fake.client())?;
     /// # let send = service_fn(async |_: http::Request<String>| Ok::<_, BoxError>(http::Response::new(String::new())));
     /// // /banks/0001/charges
-    /// let by_path = |asked: &http::Request<String>| asked.uri().path().split('/').nth(2).map(str::to_owned).into_iter().collect();
-    /// let service = cutout::tower::protect_http(&banks).key(by_path).layer(send);
+    /// let service = cutout::tower::protect_http(&banks)
+    ///     .key(|asked: &http::Request<String>| asked.uri().path().split('/').nth(2))
+    ///     .layer(send);
     /// fake.open("bank-charge", &["0001"])?;
     /// let asked = |bank: &str| http::Request::post(format!("/banks/{bank}/charges")).body(String::new());
     /// assert!(service.clone().oneshot(asked("0001")?).await.is_err());
@@ -136,9 +161,41 @@ impl<Q, A, E> Protection<Q, A, E> {
     /// # }
     /// ```
     #[must_use]
-    pub fn key(mut self, key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
-        self.key = Arc::new(key);
+    pub fn key(mut self, value: impl for<'a> Fn(&'a Q) -> Option<&'a str> + Send + Sync + 'static) -> Self {
+        self.key = Key::One(Arc::new(value));
         self
+    }
+
+    /// [`Protection::key`] for keys of several values, in declared order, or of one that does not stand in the request as it is.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "tower"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "tower")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// # use tower::{BoxError, Layer, ServiceExt, service_fn};
+    /// # let fake = cutout::FakeClient::new(["network"]);
+    /// # let networks = cutout::Upstream::builder("network").build(&fake.client())?;
+    /// # let send = service_fn(async |(network, _): (&str, u32)| Ok::<_, BoxError>(network.to_owned()));
+    /// let service = cutout::tower::protect(&networks)
+    ///     .key_values(|(network, region): &(&str, u32)| vec![(*network).to_owned(), region.to_string()])
+    ///     .layer(send);
+    /// fake.open("network", &["visa", "81"])?;
+    /// assert!(service.clone().oneshot(("visa", 81)).await.is_err());
+    /// assert_eq!(service.oneshot(("visa", 44)).await?, "visa");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key_values(mut self, values: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.key = Key::Many(Arc::new(values));
+        self
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// For requests with headers.
@@ -185,7 +242,7 @@ impl<Q, A, E> Protection<Q, A, E> {
     /// # let upstream = |name: &str| cutout::Upstream::builder(name).build(&fake.client());
     /// # let send = service_fn(async |(_, card): (&str, &str)| Ok::<_, BoxError>(card.to_owned()));
     /// let service = cutout::tower::protect(&upstream("bank")?)
-    ///     .key(|(bank, _): &(&str, &str)| vec![(*bank).to_owned()])
+    ///     .key(|(bank, _): &(&str, &str)| Some(bank))
     ///     .failover_by(upstream("network")?, |(_, card)| vec![(*card).to_owned()], |charge| charge)
     ///     .layer(send);
     /// fake.open("bank", &["0001"])?;
@@ -202,7 +259,7 @@ impl<Q, A, E> Protection<Q, A, E> {
         key: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static,
         rewrite: impl Fn(Q) -> Q + Send + Sync + 'static,
     ) -> Self {
-        let (key, rewrite) = (Some(Arc::new(key) as KeyOf<Q>), Arc::new(rewrite));
+        let (key, rewrite) = (Some(Arc::new(key) as Values<Q>), Arc::new(rewrite));
         self.second = Some(Arc::new(Second { upstream: second, key, rewrite }));
         self
     }
@@ -223,9 +280,8 @@ impl<Q, A, E> Protection<Q, A, E> {
         request: Q,
         mut carrier: C,
     ) -> Result<A, CallError<E>> {
-        let key = (self.key)(&request);
-        let lane = self.upstream.lane(&key);
-        let result = self.try_all(request, &lane, &key, &mut carrier).await;
+        let lane = self.key.lane(&self.upstream, &request);
+        let result = self.try_all(request, &lane, &mut carrier).await;
         result.or_else(|error| {
             let answer = (self.fall_back)(&error).ok_or(error)?;
             lane.breaker().tally().aside(Aside::Fallback);
@@ -237,7 +293,6 @@ impl<Q, A, E> Protection<Q, A, E> {
         &self,
         mut request: Q,
         lane: &Lane,
-        key: &[String],
         carrier: &mut C,
     ) -> Result<A, CallError<E>> {
         let mut second = self.second.as_deref();
@@ -254,7 +309,7 @@ impl<Q, A, E> Protection<Q, A, E> {
                 Ok(one) => one,
                 Err(not_sent) => match second.take() {
                     Some(second) if not_sent.fails_over() && last.is_none() => {
-                        tries = tries.fail_over(elsewhere.get_or_init(|| second.lane(&request, key)));
+                        tries = tries.fail_over(elsewhere.get_or_init(|| second.lane(&request, &self.key)));
                         (request, copy) =
                             ((second.rewrite)(request), copy.map(|copy| (second.rewrite)(copy)));
                         tries = tries.injected(|mark| (self.bears)(&request, mark));
@@ -305,16 +360,28 @@ pub(crate) trait Carrier<Q>: Ends<Self::Error> {
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 }
 
+impl<Q> Clone for Key<Q> {
+    fn clone(&self) -> Self {
+        match self {
+            Key::None => Key::None,
+            Key::One(value) => Key::One(Arc::clone(value)),
+            Key::Many(values) => Key::Many(Arc::clone(values)),
+        }
+    }
+}
+
 impl<Q, A, E> Clone for Protection<Q, A, E> {
     fn clone(&self) -> Self {
         Protection {
             upstream: self.upstream.clone(),
-            key: Arc::clone(&self.key),
+            key: self.key.clone(),
             bears: Arc::clone(&self.bears),
             judge: Arc::clone(&self.judge),
             copy: Arc::clone(&self.copy),
             second: self.second.clone(),
             fall_back: Arc::clone(&self.fall_back),
+            #[cfg(feature = "reqwest")]
+            client_timeout: self.client_timeout,
         }
     }
 }

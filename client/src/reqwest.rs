@@ -1,4 +1,4 @@
-//! The door for reqwest: a middleware for `reqwest-middleware`, and a client builder with the upstream's connect and idle times.
+//! The door for reqwest: a middleware for `reqwest-middleware`, and a client with the upstream's times around which it stands.
 //!
 //! The whole call's time also bounds the reading of the body: reqwest keeps it, so that middlewares which wait by themselves belong before this one and
 //! not behind it. The bulkhead counts a call until its headers have come.
@@ -10,7 +10,8 @@ use crate::http::{ByStatus, may_repeat, of_status};
 use crate::outcome::{Classify, Outcome};
 use crate::upstream::{Ends, Injected, Overflow, Timeout, Tripped, Upstream};
 use ::http::Extensions;
-use reqwest_middleware::{Error, Middleware, Next};
+use ::http::header::AsHeaderName;
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,13 +25,7 @@ use std::time::Duration;
 /// # let client = fake.client();
 /// rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?; // once a program
 /// let banks = cutout::Upstream::builder("bank-charge").class("charge").build(&client)?;
-/// let by_header = |asked: &cutout::reqwest::Outgoing| {
-///     let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-///     bank.map(str::to_owned).into_iter().collect()
-/// };
-/// let http = reqwest_middleware::ClientBuilder::new(cutout::reqwest::client_builder(&banks).build()?)
-///     .with(cutout::reqwest::protect(&banks).key(by_header))
-///     .build();
+/// let http = cutout::reqwest::protect(&banks).key(|asked| asked.header("x-bank-code")).client(reqwest::Client::builder())?;
 /// fake.open("bank-charge", &["0001"])?; // in production the monitor does
 /// let paid = match http.post("https://bank.example/charges").header("x-bank-code", "0001").send().await {
 ///     Ok(_answer) => "the bank has answered",
@@ -49,15 +44,63 @@ pub fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, E
         .with_headers(|outgoing| outgoing.0.request.headers())
 }
 
-/// A reqwest client builder with the upstream's times for connecting, for a silent connection, and for unused connections.
+/// A reqwest client builder with the upstream's times for connecting, for a silent connection, and for unused connections: where other middlewares
+/// stand around the client too. Alone, [`Protection::client`] is shorter.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?;
+/// # let client = cutout::FakeClient::new(["bank", "country"]).client();
+/// # let upstream = |name: &str| cutout::Upstream::builder(name).build(&client);
+/// use cutout::reqwest::{client_builder, protect};
+///
+/// let (bank, country) = (upstream("bank")?, upstream("country")?);
+/// let http = reqwest_middleware::ClientBuilder::new(client_builder(&bank).build()?)
+///     .with(protect(&country)) // asked first
+///     .with(protect(&bank))
+///     .build();
+/// assert!(http.get("https://bank.example/rates").build().is_ok());
+/// # Ok(())
+/// # }
+/// ```
 pub fn client_builder(upstream: &Upstream) -> reqwest::ClientBuilder {
+    with_times(reqwest::Client::builder(), upstream)
+}
+
+fn with_times(builder: reqwest::ClientBuilder, upstream: &Upstream) -> reqwest::ClientBuilder {
     let settings = upstream.settings();
-    let builder = reqwest::Client::builder()
-        .connect_timeout(settings.connect_timeout)
-        .pool_idle_timeout(settings.pool_idle_timeout);
+    let builder =
+        builder.connect_timeout(settings.connect_timeout).pool_idle_timeout(settings.pool_idle_timeout);
     match settings.idle_timeout {
         Some(timeout) => builder.read_timeout(timeout),
         None => builder,
+    }
+}
+
+impl Protection<Outgoing, reqwest::Response, Error> {
+    /// The client that `builder` makes, with the upstream's times in the place of its own, behind this protection: in one line what
+    /// `reqwest_middleware::ClientBuilder` does with [`client_builder`] and [`Middleware`] in three, and requests need no time-out each.
+    ///
+    /// With the store gone it sends on, by the last known flags.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?;
+    /// # let banks = cutout::Upstream::builder("bank-charge").build(&cutout::FakeClient::new(["bank-charge"]).client())?;
+    /// let builder = reqwest::Client::builder().https_only(true);
+    /// let http: reqwest_middleware::ClientWithMiddleware = cutout::reqwest::protect(&banks).client(builder)?;
+    /// assert!(http.get("https://bank.example/rates").build().is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `builder` has to say: a TLS backend that cannot be had, a setting that contradicts another.
+    pub fn client(mut self, builder: reqwest::ClientBuilder) -> reqwest::Result<ClientWithMiddleware> {
+        let timeout = self.upstream().settings().request_timeout;
+        let client = with_times(builder, self.upstream()).timeout(timeout).build()?;
+        self.client_timeout = Some(timeout);
+        Ok(ClientBuilder::new(client).with(self).build())
     }
 }
 
@@ -84,15 +127,15 @@ pub fn told(error: &Error) -> Option<&CallError<Infallible>> {
 /// struct Bank(&'static str);
 ///
 /// let (first, second) = (upstream("bank-a")?, upstream("bank-b")?);
-/// let by_extension = |asked: &Outgoing| asked.extensions().get().map(|Bank(code)| (*code).to_owned()).into_iter().collect();
 /// let elsewhere = |mut asked: Outgoing| {
 ///     let _ = asked.request_mut().url_mut().set_host(Some("b.example"));
 ///     assert_eq!(asked.request().url().as_str(), "https://b.example/charges");
 ///     asked
 /// };
-/// let http = reqwest_middleware::ClientBuilder::new(reqwest::Client::new())
-///     .with(protect(&first).key(by_extension).failover(second, elsewhere))
-///     .build();
+/// let http = protect(&first)
+///     .key(|asked| asked.extensions().get().map(|Bank(code)| *code))
+///     .failover(second, elsewhere)
+///     .client(reqwest::Client::builder())?;
 /// fake.open("bank-a", &["0001"])?;
 /// fake.open("bank-b", &["0001"])?;
 /// let error = http.post("https://a.example/charges").with_extension(Bank("0001")).send().await.unwrap_err();
@@ -124,6 +167,30 @@ impl Outgoing {
         &mut self.0.request
     }
 
+    /// A header's value; none where there is no such header, or it is not of visible ASCII characters. A name that is a
+    /// `HeaderName` need not be read each time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is one")?;
+    /// # let fake = cutout::FakeClient::new(["bank-charge"]);
+    /// # let banks = cutout::Upstream::builder("bank-charge").build(&fake.client())?;
+    /// # use cutout::reqwest::{protect, told};
+    /// const BANK: http::HeaderName = http::HeaderName::from_static("x-bank-code");
+    ///
+    /// let http = protect(&banks).key(|asked| asked.header(&BANK)).client(reqwest::Client::builder())?;
+    /// fake.open("bank-charge", &["0001"])?;
+    /// let error = http.post("https://bank.example/charges").header(BANK, "0001").send().await.unwrap_err();
+    /// assert!(told(&error).is_some_and(|told| told.is_not_sent()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
+        self.0.request.headers().get(name)?.to_str().ok()
+    }
+
     /// What `RequestBuilder::with_extension` gave it.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
@@ -131,7 +198,8 @@ impl Outgoing {
     }
 
     fn new(request: reqwest::Request, extensions: Extensions) -> Outgoing {
-        Outgoing(Box::new(Parts { request, extensions }))
+        // Straight to its place: by `Box::new` it would be copied once more on the way.
+        Outgoing(Box::write(Box::new_uninit(), Parts { request, extensions }))
     }
 
     fn copy_if_repeatable(&self) -> Option<Outgoing> {
@@ -139,8 +207,17 @@ impl Outgoing {
         if !may_repeat(request.method(), extensions) {
             return None;
         }
-        // None too if the body is a stream, which is gone once it was sent.
-        Some(Outgoing::new(request.try_clone()?, extensions.clone()))
+        if request.body().is_some() || request.timeout().is_some() {
+            // None too if the body is a stream, which is gone once it was sent.
+            return Some(Outgoing::new(request.try_clone()?, extensions.clone()));
+        }
+        // All other parts: what has extensions of its own was an `http::Request` once, and has a body. `try_clone` would make a map for the time-out that
+        // is not there, in three allocations, for each request that might be retried.
+        let copy = reqwest::Request::new(request.method().clone(), request.url().clone());
+        let mut copy = Outgoing::new(copy, extensions.clone());
+        request.headers().clone_into(copy.request_mut().headers_mut());
+        *copy.request_mut().version_mut() = request.version();
+        Some(copy)
     }
 }
 
@@ -173,8 +250,9 @@ impl Middleware for Protection<Outgoing, reqwest::Response, Error> {
         Self: 'async_trait,
     {
         let outgoing = Outgoing::new(request, extensions.clone());
+        let chain = Chain { next, extensions, client_timeout: self.client_timeout };
         Box::pin(async move {
-            let ended = self.run(outgoing, Chain { next, extensions }).await;
+            let ended = self.run(outgoing, chain).await;
             ended.map_err(|error| error.split().map_or_else(|own| own, Error::middleware))
         })
     }
@@ -206,6 +284,8 @@ impl Ends<Error> for Chain<'_> {
 struct Chain<'a> {
     next: Next<'a>,
     extensions: &'a mut Extensions,
+    /// What the client bounds requests by that have no time-out of their own. None: not known.
+    client_timeout: Option<Duration>,
 }
 
 impl Carrier<Outgoing> for Chain<'_> {
@@ -214,12 +294,16 @@ impl Carrier<Outgoing> for Chain<'_> {
 
     fn carry(
         &mut self,
-        outgoing: Outgoing,
+        mut outgoing: Outgoing,
         left: Duration,
     ) -> impl Future<Output = Result<reqwest::Response, Error>> + Send {
-        let Parts { mut request, .. } = *outgoing.0;
-        let timeout = request.timeout().map_or(left, |own| left.min(*own));
-        *request.timeout_mut() = Some(timeout);
-        self.next.clone().run(request, self.extensions)
+        let request = outgoing.request_mut();
+        let own = request.timeout().copied();
+        let timeout = own.map_or(left, |own| left.min(own));
+        // reqwest keeps a time-out of one request in a map, which it makes for that.
+        if own.or(self.client_timeout) != Some(timeout) {
+            *request.timeout_mut() = Some(timeout);
+        }
+        self.next.clone().run(outgoing.0.request, self.extensions)
     }
 }

@@ -32,7 +32,7 @@ use tower::{BoxError, Layer, Service};
 /// # let client: Client = fake.client();
 /// let banks = Upstream::builder("bank-charge").class("charge").build(&client)?;
 /// let service = ServiceBuilder::new()
-///     .layer(cutout::tower::protect(&banks).key(|charge: &Charge| vec![charge.bank.clone()]))
+///     .layer(cutout::tower::protect(&banks).key(|charge: &Charge| Some(&charge.bank)))
 ///     .service(service_fn(async |charge: Charge| Ok::<u64, BoxError>(charge.amount)));
 /// let paid = service.oneshot(Charge { bank: "0001".to_owned(), amount: 5 }).await?;
 /// assert_eq!(paid, 5);
@@ -52,12 +52,8 @@ pub fn protect<Q, A>(upstream: &Upstream) -> Protection<Q, A, BoxError> {
 /// # async fn main() -> Result<(), BoxError> {
 /// # let client = cutout::FakeClient::new(["bank-charge"]).client();
 /// let banks = cutout::Upstream::builder("bank-charge").build(&client)?;
-/// let by_header = |request: &http::Request<String>| {
-///     let bank = request.headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-///     bank.map(str::to_owned).into_iter().collect()
-/// };
 /// let service = ServiceBuilder::new()
-///     .layer(cutout::tower::protect_http(&banks).key(by_header))
+///     .layer(cutout::tower::protect_http(&banks).key(|request| request.headers().get("x-bank-code")?.to_str().ok()))
 ///     .service(service_fn(async |request: http::Request<String>| {
 ///         Ok::<_, BoxError>(http::Response::new(request.into_body()))
 ///     }));

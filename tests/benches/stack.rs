@@ -11,16 +11,23 @@
 
 use axum::Router;
 use axum::routing::get;
-use cutout::{Bulkhead, FakeClient, LocalBreaker, Retries, Upstream, Window};
+use cutout::reqwest::Outgoing;
+use cutout::{Bulkhead, FakeClient, LocalBreaker, Protection, REQUEST_TIMEOUT, Retries, Upstream, Window};
 use cutout_tests::figures::{figure, percentile, short};
+use http::HeaderName;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Pairs of rounds, and pairs of the short form.
-const PAIRS: [usize; 2] = [250, 60];
-/// Requests of one round.
-const REQUESTS: u32 = 400;
+/// The header that tells the key.
+const BANK: HeaderName = HeaderName::from_static("x-bank-code");
+/// Pairs of rounds of many at a time, and of the short form. Of one at a time [`MANY`] times as many: how the system places two threads that wake each
+/// other changes the figure for as long as it does, so its rounds are short and many.
+const PAIRS: [u32; 2] = [250, 60];
+/// After so many pairs both clients are made anew: where one's connections and memory lie is worth a percent or two, for as long as it lives.
+const PAIRS_OF_ONE: u32 = 10;
+/// Requests of one round, one after the other.
+const REQUESTS: u32 = 100;
 /// How many are under way at once where one thread has as much to do as it can.
 const MANY: u32 = 4;
 /// Calls of one round without a network: so few that hardly any round is interrupted.
@@ -73,33 +80,29 @@ fn upstream() -> Upstream {
 
 async fn requests(url: &str, lanes: u32) {
     let upstream = upstream();
-    let plain = || cutout::reqwest::client_builder(&upstream).no_proxy().build().expect("a client");
-    let by_header = |asked: &cutout::reqwest::Outgoing| {
-        let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-        bank.map(str::to_owned).into_iter().collect()
-    };
-    let whole = cutout::reqwest::protect(&upstream).key(by_header);
+    let builder = || reqwest::Client::builder().no_proxy();
+    let bare = || builder().build().expect("a client");
+    let whole = cutout::reqwest::protect(&upstream).key(|asked| asked.header(&BANK));
     let once = whole.clone().retry_with(|_| None);
-    let many = PAIRS[usize::from(short())];
+    let many = pairs_of(lanes);
     let (runtime, name) = if lanes == MANY {
         ("one thread", "stack")
     } else {
         ("the runtime of #[tokio::main]", "stack.one_at_a_time")
     };
     println!(
-        "a GET on loopback, {lanes} at a time on {runtime}, {many} pairs of rounds of {REQUESTS} for each line"
+        "a GET on loopback, {lanes} at a time on {runtime}, {many} pairs of rounds of {} for each line",
+        REQUESTS * lanes
     );
     let to = (url, lanes);
     println!("{:<34} {:>12} {:>12} {:>8} {:>22}", "", "bare, 1/s", "with it, 1/s", "cost", "processor time");
-    let untimed = reqwest::Client::builder().no_proxy().build().expect("a client");
-    pairs("bare again", &plain(), &plain(), to).await;
-    pairs("bare without any time-out", &plain(), &untimed, to).await;
-    let empty = ClientBuilder::new(plain()).build();
-    pairs("reqwest-middleware, none in it", &plain(), &empty, to).await;
-    pairs("the stack, no copy for retries", &plain(), &ClientBuilder::new(plain()).with(once).build(), to)
-        .await;
-    let whole = ClientBuilder::new(plain()).with(whole).build();
-    let (cost, more_us) = pairs("the whole stack", &plain(), &whole, to).await;
+    let times = || cutout::reqwest::client_builder(&upstream).timeout(REQUEST_TIMEOUT).no_proxy();
+    pairs("bare again", bare, bare, to).await;
+    pairs("bare, with the same times", bare, || times().build().expect("a client"), to).await;
+    pairs("reqwest-middleware, none in it", bare, || ClientBuilder::new(bare()).build(), to).await;
+    let stack = |protection: &Protected| protection.clone().client(builder()).expect("a client");
+    pairs("the stack, no copy for retries", bare, || stack(&once), to).await;
+    let (cost, more_us) = pairs("the whole stack", bare, || stack(&whole), to).await;
     figure(&format!("{name}.cost"), cost, "%");
     // Of one thread alone the processor is told.
     if lanes == MANY {
@@ -108,6 +111,8 @@ async fn requests(url: &str, lanes: u32) {
     println!("cost: median of the pairs' ratios; <= 5 % is wanted of the whole stack\n");
 }
 
+type Protected = Protection<Outgoing, reqwest::Response, reqwest_middleware::Error>;
+
 /// What sends requests.
 trait Sender {
     async fn get(&self, url: &str);
@@ -115,16 +120,20 @@ trait Sender {
 
 impl Sender for reqwest::Client {
     async fn get(&self, url: &str) {
-        let answer = self.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
+        let answer = self.get(url).header(BANK, "0001").send().await.expect("an answer");
         black_box(answer.bytes().await.expect("a body"));
     }
 }
 
 impl Sender for ClientWithMiddleware {
     async fn get(&self, url: &str) {
-        let answer = self.get(url).header("x-bank-code", "0001").send().await.expect("an answer");
+        let answer = self.get(url).header(BANK, "0001").send().await.expect("an answer");
         black_box(answer.bytes().await.expect("a body"));
     }
+}
+
+fn pairs_of(lanes: u32) -> u32 {
+    PAIRS[usize::from(short())] * MANY / lanes
 }
 
 /// What one request took, seconds.
@@ -136,19 +145,27 @@ struct Took {
 }
 
 /// Yields what it costs of the requests per second, per cent, and of the processor's time, microseconds a request.
-async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, to: (&str, u32)) -> (f64, f64) {
+async fn pairs<B: Sender, S: Sender>(
+    what: &str,
+    bare: impl Fn() -> B,
+    with: impl Fn() -> S,
+    to: (&str, u32),
+) -> (f64, f64) {
     let mut all = Vec::new();
-    for pair in 0..=PAIRS[usize::from(short())] {
-        // Each is the first one in every other pair.
-        let first = if pair % 2 == 0 { Some(round(bare, to).await) } else { None };
-        let with = round(with, to).await;
-        let bare = match first {
-            Some(first) => first,
-            None => round(bare, to).await,
-        };
-        // The first pair opens the connections.
-        if pair > 0 {
-            all.push((bare, with));
+    for _ in 0..pairs_of(to.1) / PAIRS_OF_ONE {
+        let (bare, with) = (bare(), with());
+        for pair in 0..=PAIRS_OF_ONE {
+            // Each is the first one in every other pair.
+            let first = if pair % 2 == 0 { Some(round(&bare, to).await) } else { None };
+            let with = round(&with, to).await;
+            let bare = match first {
+                Some(first) => first,
+                None => round(&bare, to).await,
+            };
+            // The first pair opens the connections.
+            if pair > 0 {
+                all.push((bare, with));
+            }
         }
     }
     let middle = |of: fn(&(Took, Took)) -> f64| median(&mut all.iter().map(of).collect::<Vec<_>>());
@@ -169,7 +186,7 @@ async fn pairs(what: &str, bare: &reqwest::Client, with: &impl Sender, to: (&str
 async fn round(client: &impl Sender, (url, lanes): (&str, u32)) -> Took {
     let (started, used) = (Instant::now(), processor_s());
     let lane = async || {
-        for _ in 0..REQUESTS / lanes {
+        for _ in 0..REQUESTS {
             client.get(url).await;
         }
     };
@@ -178,7 +195,7 @@ async fn round(client: &impl Sender, (url, lanes): (&str, u32)) -> Took {
     } else {
         lane().await;
     }
-    let of_one = |seconds: f64| seconds / f64::from(REQUESTS);
+    let of_one = |seconds: f64| seconds / f64::from(REQUESTS * lanes);
     Took { time: of_one(started.elapsed().as_secs_f64()), processor: of_one(processor_s() - used) }
 }
 

@@ -79,7 +79,7 @@ async fn a_second_vendor_without_a_key_or_with_another_is_asked_by_its_own() {
         .keyed("bank", ["bank_code"])
         .keyed("aggregator", NO_TAGS);
     let upstream = |name: &str| Upstream::builder(name).build(&fake.client()).unwrap();
-    let by_bank = cutout::tower::protect(&upstream("bank")).key(|bank: &&str| vec![(*bank).to_owned()]);
+    let by_bank = cutout::tower::protect(&upstream("bank")).key(|bank: &&str| Some(bank));
     let ask = async |protection: &cutout::Protection<&'static str, &'static str, BoxError>| {
         let service = protection.layer(service_fn(async |bank: &'static str| Ok::<_, BoxError>(bank)));
         let error = service.oneshot("0002").await.err()?;

@@ -206,8 +206,7 @@ async fn a_vendor_that_fails_under_a_fault_still_fails_and_a_fault_goes_to_no_ot
 #[tokio::test(start_paused = true)]
 async fn a_fault_for_a_header_meets_requests_that_bear_it_and_no_others() {
     let mut world = World::new(Policy::default()).await;
-    let protection =
-        cutout::tower::protect_http(&upstream(&world, |it| it)).key(|_: &Request| vec!["0001".to_owned()]);
+    let protection = cutout::tower::protect_http(&upstream(&world, |it| it)).key(|_: &Request| Some("0001"));
     let service = protection.layer(service_fn(async |_: Request| Ok::<_, BoxError>(http::Response::new(()))));
     let ask = async |headers: &[(&str, &str)]| {
         let request = headers

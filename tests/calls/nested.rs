@@ -55,15 +55,14 @@ async fn two_layers_whoever_classifies_and_a_service_that_asks_by_itself() {
     let counted = Counted::default();
     let _counting = metrics::set_default_local_recorder(&counted);
     let (world, outer, inner) = both(&counted).await;
-    let key = |_: &http::Request<String>| vec!["0001".to_owned()];
     let vendor =
         service_fn(async |_: http::Request<String>| Ok::<_, BoxError>(http::Response::new(String::new())));
-    let within = cutout::tower::protect_http(&inner).key(key).layer(vendor);
+    let within = cutout::tower::protect_http(&inner).key(|_| Some("0001")).layer(vendor);
     let any_error_fails = |ended: &Result<_, BoxError>| match ended {
         Ok(_) => cutout::Outcome::Success,
         Err(_) => cutout::Outcome::Failure,
     };
-    let outer = cutout::tower::protect_http(&outer).key(key).classify(any_error_fails);
+    let outer = cutout::tower::protect_http(&outer).key(|_| Some("0001")).classify(any_error_fails);
     let queued = outer.clone().fall_back(|error| {
         error.is_not_sent().then(|| http::Response::builder().status(202).body(String::new()).unwrap())
     });
@@ -91,12 +90,11 @@ async fn two_middlewares() {
     let (world, outer, inner) = both(&counted).await;
     let bank = Double::start("127.0.0.1").await;
     bank.answer("/", [Answer::new(200, "paid")]);
-    let key = |_: &cutout::reqwest::Outgoing| vec!["0001".to_owned()];
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client =
         reqwest_middleware::ClientBuilder::new(cutout::reqwest::client_builder(&outer).build().unwrap())
-            .with(cutout::reqwest::protect(&outer).key(key))
-            .with(cutout::reqwest::protect(&inner).key(key))
+            .with(cutout::reqwest::protect(&outer).key(|_| Some("0001")))
+            .with(cutout::reqwest::protect(&inner).key(|_| Some("0001")))
             .build();
     for _ in 0..ASKED {
         let error = client.get(bank.url()).send().await.unwrap_err();
@@ -115,10 +113,7 @@ async fn a_request_that_cannot_be_built_is_not_sent() {
     let world = World::new(Policy::default()).await;
     let bank = upstream(&world, |it| it.retries(Retries::up_to(2)));
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client =
-        reqwest_middleware::ClientBuilder::new(cutout::reqwest::client_builder(&bank).build().unwrap())
-            .with(cutout::reqwest::protect(&bank))
-            .build();
+    let client = cutout::reqwest::protect(&bank).client(reqwest::Client::builder()).unwrap();
     let error = client.get("ftp://127.0.0.1/").send().await.unwrap_err();
     assert!(error.is_builder() && cutout::reqwest::told(&error).is_none(), "{error}");
     tokio::time::pause();

@@ -4,9 +4,10 @@ use crate::counted::Counted;
 use crate::vendor::{force_open, ms, upstream};
 use crate::world::World;
 use cutout::http::Idempotent;
-use cutout::{CallError, Retries, TimedOut, Timeout, Upstream, UpstreamBuilder};
+use cutout::reqwest::Outgoing;
+use cutout::{CallError, FakeClient, Protection, Retries, TimedOut, Timeout, Upstream, UpstreamBuilder};
 use cutout_core::{Act, Fault, Mark, Policy};
-use cutout_tests::doubles::{Answer, Double};
+use cutout_tests::doubles::{Answer, Asked, Double};
 use cutout_tests::process::PATIENCE;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 const CALLS: &str = "cutout_client_calls_total";
 
@@ -27,19 +29,25 @@ fn two() -> Retries {
     Retries::up_to(2).budget(100, 10).backoff(ms(1), ms(1))
 }
 
-fn by_header(asked: &cutout::reqwest::Outgoing) -> Vec<String> {
-    let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-    bank.map(str::to_owned).into_iter().collect()
-}
-
-fn plain(upstream: &Upstream) -> reqwest::Client {
+fn protect(upstream: &Upstream) -> Protection<Outgoing, reqwest::Response, reqwest_middleware::Error> {
     // An error means that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    cutout::reqwest::client_builder(upstream).no_proxy().build().unwrap()
+    cutout::reqwest::protect(upstream).key(|asked| asked.header("x-bank-code"))
+}
+
+fn plain() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy()
 }
 
 fn client(upstream: &Upstream) -> ClientWithMiddleware {
-    ClientBuilder::new(plain(upstream)).with(cutout::reqwest::protect(upstream).key(by_header)).build()
+    protect(upstream).client(plain()).unwrap()
+}
+
+/// The same, as it is built where other middlewares stand around it.
+fn chained(upstream: &Upstream) -> ClientWithMiddleware {
+    let protection = protect(upstream);
+    let plain = cutout::reqwest::client_builder(upstream).no_proxy().build().unwrap();
+    ClientBuilder::new(plain).with(protection).build()
 }
 
 async fn at_work(
@@ -82,6 +90,33 @@ async fn only_what_may_be_done_twice_is_retried_and_only_failures() {
 }
 
 #[tokio::test]
+async fn each_try_sends_the_same_request() {
+    let (_world, bank, client) = at_work(|it| it.retries(two())).await;
+    let down = format!("{}/down?day=1&day=2", bank.url());
+    bank.answer("/down?day=1&day=2", [Answer::new(503, "down")]);
+    let timed = |request: reqwest_middleware::RequestBuilder| request.timeout(ms(60_000));
+    let many = |request: reqwest_middleware::RequestBuilder| {
+        request.header("x-many", "1").header("x-many", "2").header("accept", "text/plain")
+    };
+    let tried = async |request: reqwest_middleware::RequestBuilder| {
+        let before = bank.asked().len();
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 503);
+        let asked = bank.asked().split_off(before);
+        let parts = |asked: &Asked| {
+            (asked.method.clone(), asked.path.clone(), asked.headers.clone(), asked.body.clone())
+        };
+        let parts: Vec<_> = asked.iter().map(parts).collect();
+        assert!(parts.len() == 3 && parts.iter().all(|one| one == &parts[0]), "{parts:?}");
+        assert_eq!(asked[0].headers.get_all("x-many").iter().count(), 2);
+        asked[0].method.clone()
+    };
+    // Copied in one way and in the other.
+    assert_eq!(tried(many(client.delete(&down))).await, "DELETE");
+    assert_eq!(tried(timed(many(client.get(&down)))).await, "GET");
+    assert_eq!(tried(many(client.put(&down)).body("1 EUR")).await, "PUT");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_retried_and_the_error_is_reqwests_own() {
     let (_world, _bank, client) = at_work(|it| it.retries(two())).await;
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -91,21 +126,38 @@ async fn a_server_that_is_not_there_is_retried_and_the_error_is_reqwests_own() {
 
 #[tokio::test]
 async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
-    let counted = Counted::default();
-    let _counting = metrics::set_default_local_recorder(&counted);
-    let (world, bank, client) = at_work(|it| it.request_timeout(ms(300))).await;
-    bank.answer("/hangs", [Answer::hang()]);
-    for sooner in [None, Some(ms(100))] {
-        let request = client.get(format!("{}/hangs", bank.url()));
-        let request = sooner.into_iter().fold(request, reqwest_middleware::RequestBuilder::timeout);
-        let error = request.send().await.unwrap_err();
-        let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
-        assert_eq!(told.timeout(), Timeout::Request);
-        assert!(if sooner.is_some() { told.after() < ms(300) } else { told.after() == ms(300) }, "{told:?}");
-    }
-    world.until(3).await;
-    assert_eq!((calls(&counted, "timeout"), counted.all(CALLS).len()), (2.0, 1), "{:?}", counted.all(CALLS));
+    for build in [client, chained] {
+        let counted = Counted::default();
+        let _counting = metrics::set_default_local_recorder(&counted);
+        let (world, bank, _) = at_work(|it| it).await;
+        let client = build(&upstream(&world, |it| it.request_timeout(ms(300))));
+        bank.answer("/hangs", [Answer::hang()]);
+        for own in [None, Some(ms(100)), Some(ms(60_000))] {
+            let request = client.get(format!("{}/hangs", bank.url()));
+            let request = own.into_iter().fold(request, reqwest_middleware::RequestBuilder::timeout);
+            let error = request.send().await.unwrap_err();
+            let Some(CallError::TimedOut(told)) = cutout::reqwest::told(&error) else { panic!("{error}") };
+            assert_eq!(told.timeout(), Timeout::Request);
+            let is_sooner = own.is_some_and(|own| own < ms(300));
+            assert!(if is_sooner { told.after() < ms(300) } else { told.after() == ms(300) }, "{told:?}");
+        }
+        world.until(3).await;
+        assert_eq!(
+            (calls(&counted, "timeout"), counted.all(CALLS).len()),
+            (3.0, 1),
+            "{:?}",
+            counted.all(CALLS)
+        );
 
+        let answer = client.get(trickles()).send().await.unwrap();
+        let read = tokio::time::timeout(PATIENCE, answer.bytes()).await.expect("the body's time is bounded");
+        let error = read.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    }
+}
+
+/// The URL of a server whose answer to one request has no end.
+fn trickles() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -117,10 +169,37 @@ async fn the_calls_time_bounds_a_server_that_hangs_and_a_body_that_trickles() {
             std::thread::sleep(ms(20));
         }
     });
-    let answer = client.get(url).send().await.unwrap();
-    let read = tokio::time::timeout(PATIENCE, answer.bytes()).await.expect("the body's time is bounded");
-    let error = read.unwrap_err();
-    assert!(error.is_timeout(), "{error}");
+    url
+}
+
+#[tokio::test]
+async fn all_tries_of_a_call_have_its_time_together() {
+    let (world, ..) = at_work(|it| it).await;
+    let set = |it: UpstreamBuilder| it.retries(two()).try_timeout(ms(1_000)).request_timeout(ms(2_500));
+    let upstream = upstream(&world, set);
+    for client in [client(&upstream), chained(&upstream)] {
+        let bank = Double::start("127.0.0.1").await;
+        bank.answer("/", [Answer::new(200, "paid")]);
+        let started = Instant::now();
+        let told = hangs(&bank, &client).await;
+        assert_eq!((told.timeout(), bank.asked().len()), (Timeout::Request, 4), "one answered, three tried");
+        let took = started.elapsed();
+        assert!((ms(2_500)..ms(2_700)).contains(&took), "{took:?}");
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_second_upstream_has_its_own_time() {
+    let (mut world, bank, _) = at_work(|it| it).await;
+    let first = upstream(&world, |it| it.class("charge").request_timeout(ms(1_000)));
+    let second = Upstream::builder("elsewhere").request_timeout(ms(30_000));
+    let second = second.build(&FakeClient::new(["elsewhere"]).client()).unwrap();
+    let client = protect(&first).failover(second, |outgoing| outgoing);
+    let client = client.client(plain()).unwrap();
+    force_open(&mut world).await;
+    let told = hangs(&bank, &client).await;
+    assert_eq!((told.breaker().as_str(), told.after()), ("elsewhere/0001", ms(30_000)));
 }
 
 /// The URL of a server that sends this in answer to one request, and is silent from then on; and what tells that its client has gone.
@@ -142,9 +221,10 @@ fn silent_after(answer: &'static [u8]) -> (String, oneshot::Receiver<()>) {
 /// What is told of a request to a server that never answers, once a connection stands. Time passes by itself where nothing else is to be done.
 async fn hangs(bank: &Double, client: &ClientWithMiddleware) -> TimedOut {
     bank.answer("/hangs", [Answer::hang()]);
-    client.get(bank.url()).send().await.unwrap().text().await.unwrap();
+    let ask = |url: String| client.get(url).header("x-bank-code", "0001").send();
+    ask(bank.url()).await.unwrap().text().await.unwrap();
     tokio::time::pause();
-    let error = client.get(format!("{}/hangs", bank.url())).send().await.unwrap_err();
+    let error = ask(format!("{}/hangs", bank.url())).await.unwrap_err();
     match cutout::reqwest::told(&error) {
         Some(CallError::TimedOut(told)) => told.clone(),
         _ => panic!("{error}"),
@@ -176,7 +256,7 @@ async fn a_silent_body_ends_at_the_idle_time() {
     let (_world, _bank, client) = at_work(|it| it.idle_timeout(ms(200))).await;
     let (url, _gone) = silent_after(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
     let answer = client.get(url).send().await.unwrap();
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let error = answer.bytes().await.unwrap_err();
     assert!(error.is_timeout() && started.elapsed() < cutout::REQUEST_TIMEOUT / 2, "{error}");
 }
@@ -229,17 +309,18 @@ async fn a_refused_request_goes_to_the_second_upstream_and_a_fallback_answers_at
     let (first, second) =
         (upstream(&world, |it| it.class("charge")), upstream(&world, |it| it.class("other-route")));
     let elsewhere = second_bank.url();
-    let rewrite = move |mut outgoing: cutout::reqwest::Outgoing| {
+    let rewrite = move |mut outgoing: Outgoing| {
         *outgoing.request_mut().url_mut() = elsewhere.parse().unwrap();
         outgoing
     };
-    let both = cutout::reqwest::protect(&first).key(by_header);
-    let fails_over = ClientBuilder::new(plain(&first)).with(both.clone().failover(second, rewrite)).build();
-    let falls_back = ClientBuilder::new(plain(&first))
-        .with(both.fall_back(|error| {
+    let both = protect(&first);
+    let fails_over = both.clone().failover(second, rewrite).client(plain()).unwrap();
+    let falls_back = both
+        .fall_back(|error| {
             error.is_not_sent().then(|| http::Response::builder().status(202).body("later").unwrap().into())
-        }))
-        .build();
+        })
+        .client(plain())
+        .unwrap();
     force_open(&mut world).await;
     let charge = |client: &ClientWithMiddleware| {
         client.post(first_bank.url()).header("x-bank-code", "0001").body("1 EUR").send()
@@ -309,9 +390,9 @@ async fn the_future_of_a_call_fits_where_allocating_is_quick() {
     const QUICK_MAX_BYTES: usize = 1_032;
     let (world, bank, _) = at_work(|it| it).await;
     let (upstream, weight) = (upstream(&world, |it| it.retries(two())), Arc::default());
-    let client = ClientBuilder::new(plain(&upstream))
+    let client = ClientBuilder::new(plain().build().unwrap())
         .with(Weighing(Arc::clone(&weight)))
-        .with(cutout::reqwest::protect(&upstream).key(by_header))
+        .with(protect(&upstream))
         .build();
     assert_eq!(client.get(bank.url()).send().await.unwrap().status(), 200);
     let bytes = weight.load(Ordering::Relaxed);

@@ -37,10 +37,7 @@ impl Server {
 }
 
 fn protect(upstream: &Upstream) -> Protection<Request, Response, BoxError> {
-    cutout::tower::protect_http(upstream).key(|request: &Request| {
-        let bank = request.headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-        bank.map(str::to_owned).into_iter().collect()
-    })
+    cutout::tower::protect_http(upstream).key(|request| request.headers().get("x-bank-code")?.to_str().ok())
 }
 
 fn request(method: &str, path: &str, bank: &str, body: &str) -> Request {
@@ -123,8 +120,7 @@ async fn a_refusal_does_not_wait_for_a_service_that_is_not_ready() {
     force_open(&mut world).await;
     let never =
         tower::limit::ConcurrencyLimit::new(service_fn(async |_: &'static str| Ok::<_, BoxError>(())), 0);
-    let protection =
-        cutout::tower::protect(&upstream(&world, |it| it)).key(|bank: &&str| vec![(*bank).to_owned()]);
+    let protection = cutout::tower::protect(&upstream(&world, |it| it)).key(|bank: &&str| Some(bank));
     let mut service = protection.layer(never);
     let started = tokio::time::Instant::now();
     let ready = tokio::time::timeout(ms(1), service.ready()).await.expect("it asks its breaker first");

@@ -5,18 +5,14 @@
 mod stage;
 
 use cutout::{Bulkhead, LocalBreaker, Upstream, Window};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::ClientWithMiddleware;
 use stage::{BoxError, Paid, Stage};
 use std::time::Duration;
 
 /// One HTTP client for all banks: each request tells its bank in a header, and goes by that bank's breaker.
 fn http_client(banks: &Upstream) -> Result<ClientWithMiddleware, BoxError> {
-    let bank = |asked: &cutout::reqwest::Outgoing| {
-        let bank = asked.request().headers().get("x-bank-code").and_then(|value| value.to_str().ok());
-        bank.map(str::to_owned).into_iter().collect()
-    };
-    let plain = cutout::reqwest::client_builder(banks).build()?;
-    Ok(ClientBuilder::new(plain).with(cutout::reqwest::protect(banks).key(bank)).build())
+    let protection = cutout::reqwest::protect(banks).key(|asked| asked.header("x-bank-code"));
+    Ok(protection.client(reqwest::Client::builder())?)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -32,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
         }
     });
     let service = ServiceBuilder::new()
-        .layer(cutout::tower::protect(&banks).key(|charge: &Charge| vec![charge.bank.clone()]))
+        .layer(cutout::tower::protect(&banks).key(|charge: &Charge| Some(&charge.bank)))
         .service(send);
     let charge = async |bank: &str| {
         let charge = Charge { bank: bank.to_owned(), url: format!("{}/{bank}", stage.banks) };

@@ -1,5 +1,5 @@
 //! Dependencies: no feature is on by default unless somebody argued for it, and none asks for a newer Rust than we promise;
-//! what pip installs is listed with its hashes. Licences, bans and unused ones are `tests/audit`.
+//! what pip installs is listed with its hashes; what we rely on inside a crate was looked at in the version we have. Licences, bans and unused ones are `tests/audit`.
 
 use crate::{files, root, text};
 use serde_json::Value;
@@ -8,6 +8,9 @@ use std::process::Command;
 
 /// Crates whose default features stay on, and why. A default of `std` alone needs no word. None so far.
 const ARGUED: [(&str, &str); 0] = [];
+/// Versions in which somebody looked at what we rely on, and where that is said.
+const LOOKED_AT: [(&str, &str, &str); 1] =
+    [("reqwest", "0.13.5", "client/src/reqwest.rs: which parts a request has that is to be copied")];
 
 /// What cargo knows of all packages, as the lock file has them.
 fn packages() -> Vec<Value> {
@@ -70,6 +73,18 @@ fn no_feature_is_on_by_default_unless_argued_for() {
     }
     for (name, _) in ARGUED {
         assert!(on.contains_key(name), "{name} is argued for in vain");
+    }
+}
+
+#[test]
+fn what_is_relied_on_inside_a_crate_was_looked_at_in_its_version() {
+    for package in packages().iter().filter(|package| !is_ours(package)) {
+        for (name, version, what) in LOOKED_AT.iter().filter(|(name, ..)| package["name"] == *name) {
+            assert_eq!(
+                package["version"], *version,
+                "look again at {name}, and name the version here ({what})"
+            );
+        }
     }
 }
 
