@@ -13,7 +13,7 @@ use cutout_core::flag::{ALL_PPM, PROBE_EVERY_MS};
 use cutout_core::{BreakerId, Fault, Flag, Injection, Mark, Mode, OnStale, State};
 use std::sync::Arc;
 
-use super::sync::{ArcSwapOption, AtomicBool, AtomicI64, AtomicU8, Ordering};
+use super::sync::{ArcSwapOption, AtomicI64, Ordering};
 
 /// One breaker of this process.
 #[derive(Debug)]
@@ -21,14 +21,55 @@ pub(crate) struct Cell {
     id: BreakerId,
     /// None: no flag was seen, or a plain one, which says closed and nothing else.
     shown: ArcSwapOption<Shown>,
-    /// Since when the last flag's decision stands; [`NO_FLAG_MS`]: no flag was seen.
-    since_ms: AtomicI64,
+    small: Small,
+}
+
+/// All that is small, in one word: of 100,000 cells each byte counts.
+#[derive(Debug)]
+struct Small(AtomicI64);
+
+/// A part of that word: its bits, and how far they are moved up.
+#[derive(Debug, Clone, Copy)]
+struct Part(i64, u32);
+
+impl Part {
     /// Whether every call is admitted and nothing is to be counted, so that callers need not look further.
-    calm: AtomicBool,
+    const CALM: Part = Part(0b1, 0);
     /// What staleness makes of it: an [`Act`].
-    act: AtomicU8,
+    const ACT: Part = Part(0b110, 1);
     /// The [`Stand`] that listeners know.
-    told: AtomicU8,
+    const TOLD: Part = Part(0b111_1000, 3);
+    /// Since when the last flag's decision stands, Unix milliseconds; [`NO_FLAG_MS`]: no flag was seen.
+    const SINCE_MS: Part = Part(!0xff, 8);
+
+    fn of(self, word: i64) -> i64 {
+        (word & self.0) >> self.1
+    }
+}
+
+impl Small {
+    /// Calm unless staleness acts, closed, and no flag was seen.
+    fn new(act: Act) -> Small {
+        let parts = [
+            (Part::CALM, i64::from(act != Act::Open)),
+            (Part::ACT, act as i64),
+            (Part::TOLD, Stand::default().to_stored()),
+            (Part::SINCE_MS, NO_FLAG_MS),
+        ];
+        Small(AtomicI64::new(parts.into_iter().fold(0, |word, (part, value)| word | (value << part.1))))
+    }
+
+    fn get(&self, part: Part) -> i64 {
+        part.of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Yields what was there.
+    fn put(&self, part: Part, value: i64) -> i64 {
+        let changed = |word| Some((word & !part.0) | (value << part.1));
+        // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
+        let before = self.0.fetch_update(Ordering::Release, Ordering::Relaxed, changed);
+        part.of(before.unwrap_or_else(|before| before))
+    }
 }
 
 /// A flag that is not plain.
@@ -40,8 +81,10 @@ struct Shown {
     probe_due_ms: Arc<AtomicI64>,
 }
 
-/// No flag was seen.
-const NO_FLAG_MS: i64 = i64::MIN;
+/// No flag was seen: the least that [`Part::SINCE_MS`] holds.
+const NO_FLAG_MS: i64 = i64::MIN >> Part::SINCE_MS.1;
+/// The most: in a million years.
+const SINCE_MS_MAX: i64 = i64::MAX >> Part::SINCE_MS.1;
 
 /// Where a breaker stands at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,7 +98,7 @@ pub(crate) struct Stand {
 impl Stand {
     const STATES: [State; 3] = [State::Closed, State::Open, State::HalfOpen];
 
-    fn to_stored(self) -> u8 {
+    fn to_stored(self) -> i64 {
         let number = |state| match state {
             State::Closed => 0,
             State::Open => 1,
@@ -64,8 +107,9 @@ impl Stand {
         number(self.state) + 3 * number(self.would)
     }
 
-    fn from_stored(stored: u8) -> Stand {
-        let state = |number: u8| Stand::STATES.get(usize::from(number)).copied().unwrap_or_default();
+    fn from_stored(stored: i64) -> Stand {
+        let at = |number: i64| Stand::STATES.get(usize::try_from(number).ok()?).copied();
+        let state = |number| at(number).unwrap_or_default();
         Stand { state: state(stored % 3), would: state(stored / 3) }
     }
 }
@@ -92,14 +136,7 @@ pub(crate) enum Answer {
 impl Cell {
     /// A breaker that no flag was seen of: closed, unless staleness acts on it.
     pub(crate) fn new(id: BreakerId, act: Act) -> Cell {
-        Cell {
-            id,
-            shown: ArcSwapOption::empty(),
-            since_ms: AtomicI64::new(NO_FLAG_MS),
-            calm: AtomicBool::new(act != Act::Open),
-            act: AtomicU8::new(act as u8),
-            told: AtomicU8::new(Stand::default().to_stored()),
-        }
+        Cell { id, shown: ArcSwapOption::empty(), small: Small::new(act) }
     }
 
     pub(crate) fn id(&self) -> &BreakerId {
@@ -109,7 +146,8 @@ impl Cell {
     /// Sets the flag; none: there is none, which is closed. `probe_due_ms`: when its first probe is due if it opens now.
     /// One writer at a time.
     pub(crate) fn set(&self, flag: Option<Flag>, probe_due_ms: i64) {
-        self.since_ms.store(flag.as_ref().map_or(NO_FLAG_MS, |flag| flag.since_ms), Ordering::Relaxed);
+        let since_ms = |flag: &Flag| flag.since_ms.clamp(NO_FLAG_MS + 1, SINCE_MS_MAX);
+        self.small.put(Part::SINCE_MS, flag.as_ref().map_or(NO_FLAG_MS, since_ms));
         let shown = flag.filter(|flag| !is_plain(flag)).map(|flag| {
             let before = self.shown.load();
             let stays_open =
@@ -126,19 +164,18 @@ impl Cell {
 
     /// Sets what staleness makes of it. One writer at a time.
     pub(crate) fn act(&self, act: Act) {
-        self.act.store(act as u8, Ordering::Relaxed);
+        self.small.put(Part::ACT, act as i64);
         self.settle();
     }
 
     fn settle(&self) {
         let calm =
             self.acting() != Act::Open && self.shown.load().as_ref().is_none_or(|shown| is_calm(&shown.flag));
-        // Callers that still see the old value act by the old flag or the new one; either is a moment apart.
-        self.calm.store(calm, Ordering::Release);
+        self.small.put(Part::CALM, i64::from(calm));
     }
 
     fn acting(&self) -> Act {
-        Act::from_stored(self.act.load(Ordering::Relaxed))
+        Act::from_stored(self.small.get(Part::ACT))
     }
 
     /// Whether nothing is known of it but that it is closed: a new cell in its place would answer the same.
@@ -149,7 +186,7 @@ impl Cell {
     /// Where it stands now, if that is not what listeners know: what they know, and what they are to be told.
     pub(crate) fn turn(&self, now: Moment) -> Option<(Stand, Stand)> {
         let stand = self.with_flag(|flag| self.stand_of(flag, now));
-        let known = Stand::from_stored(self.told.swap(stand.to_stored(), Ordering::Relaxed));
+        let known = Stand::from_stored(self.small.put(Part::TOLD, stand.to_stored()));
         (known != stand).then_some((known, stand))
     }
 
@@ -167,7 +204,7 @@ impl Cell {
                 None => refusal(flag, now.store_ms),
                 Some(_) => Refusal { state, reason: Reason::Staleness, since_ms: None, until_ms: None },
             };
-            let since_ms = self.since_ms.load(Ordering::Relaxed);
+            let since_ms = self.small.get(Part::SINCE_MS);
             KnownBreaker {
                 breaker: self.id.clone(),
                 state,
@@ -197,7 +234,7 @@ impl Cell {
     /// Whether every call is admitted, whatever its class, the time and the draw.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+        self.small.get(Part::CALM) != 0
     }
 
     /// The state now.

@@ -62,7 +62,7 @@ pub(crate) enum Act {
 }
 
 impl Act {
-    pub(crate) fn from_stored(stored: u8) -> Act {
+    pub(crate) fn from_stored(stored: i64) -> Act {
         match stored {
             1 => Act::Close,
             2 => Act::Open,

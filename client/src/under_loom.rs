@@ -6,7 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "the source of production, of which a model uses a part")]
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicI64, Ordering};
     use std::sync::Arc;
 
     /// In the place of `arc_swap::ArcSwapOption`.
