@@ -65,7 +65,7 @@ type FallBack<A, E> = Arc<dyn Fn(&CallError<E>) -> Option<A> + Send + Sync>;
 /// # }
 /// ```
 pub struct Protection<Q, A, E> {
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
     key: Key<Q>,
     /// Whether a request bears the header that a fault is for.
     bears: Bears<Q>,
@@ -191,11 +191,6 @@ impl<Q, A, E> Protection<Q, A, E> {
     pub fn key_values(mut self, values: impl Fn(&Q) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.key = Key::Many(Arc::new(values));
         self
-    }
-
-    #[cfg(feature = "reqwest")]
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
     }
 
     /// For requests with headers.

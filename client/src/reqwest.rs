@@ -97,8 +97,8 @@ impl Protection<Outgoing, reqwest::Response, Error> {
     /// # Errors
     /// What `builder` has to say: a TLS backend that cannot be had, a setting that contradicts another.
     pub fn client(mut self, builder: reqwest::ClientBuilder) -> reqwest::Result<ClientWithMiddleware> {
-        let timeout = self.upstream().settings().request_timeout;
-        let client = with_times(builder, self.upstream()).timeout(timeout).build()?;
+        let timeout = self.upstream.settings().request_timeout;
+        let client = with_times(builder, &self.upstream).timeout(timeout).build()?;
         self.client_timeout = Some(timeout);
         Ok(ClientBuilder::new(client).with(self).build())
     }
